@@ -1,0 +1,264 @@
+"""Interpreters: what gives meaning to the application of a primitive.
+
+Exactly one interpreter is current in a thread. A transformation makes a new one, whose parent
+is the one that was current, and makes it current while the user's function runs. It wraps
+the values it follows in tracers that carry its tag. An application without such tracers is
+passed on to the parent; the outermost parent computes with NumPy.
+
+There are no levels: nesting is the chain of parents, and identity is the tag.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from wengert import config, errors
+from wengert.core.array import ArrayLike, ArrayType
+from wengert.core.dtypes import DType
+from wengert.core.source import Location, user_location
+
+if TYPE_CHECKING:
+    from wengert.core.primitive import Primitive
+
+Params = dict[str, Any]
+
+
+class Tag:
+    """The identity of one run of a transformation; its tracers carry it."""
+
+    __slots__ = ("alive", "where")
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.where: Location | None = None
+
+
+class Interpreter:
+    """Meaning of primitive applications; a context manager that makes it current.
+
+    Attributes:
+      name: the transformation, for error messages.
+      tag: what its tracers carry.
+      parent: the interpreter to which everything else is passed on.
+    """
+
+    __slots__ = ("parent", "previous", "tag")
+    name = "interpreter"
+
+    def __init__(self, tag: Tag, parent: Interpreter) -> None:
+        self.tag = tag
+        self.parent = parent
+        self.previous = parent
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        """Apply a primitive to operands, some of which may be this interpreter's tracers."""
+        raise NotImplementedError(type(self).__name__)
+
+    def axis_size(self, axis_name: Any) -> int:
+        """The size of the named axis that a vmap around here maps over.
+
+        Raises:
+          UnboundAxisError: when there is none of that name.
+        """
+        return self.parent.axis_size(axis_name)
+
+    def axis_environment(self) -> tuple[tuple[Any, int], ...]:
+        """Names and sizes of all mapped axes around here, innermost first."""
+        return self.parent.axis_environment()
+
+    def __enter__(self) -> Interpreter:
+        self.previous = state.interpreter
+        state.interpreter = self
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        state.interpreter = self.previous
+
+
+class EagerInterpreter(Interpreter):
+    """Computes at once, with NumPy. It has no parent."""
+
+    __slots__ = ()
+    name = "eager"
+
+    def __init__(self) -> None:
+        super().__init__(Tag(), self)
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        return primitive.evaluate(args, params)
+
+    def axis_size(self, axis_name: Any) -> int:
+        raise errors.UnboundAxisError(axis_name)
+
+    def axis_environment(self) -> tuple[tuple[Any, int], ...]:
+        return ()
+
+
+class NanCheckingInterpreter(EagerInterpreter):
+    """The eager interpreter under `debug_nans`: the first NaN is an error with its line."""
+
+    __slots__ = ()
+    name = "eager (checking for NaN)"
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        out = primitive.evaluate(args, params)
+        for value in out if primitive.multiple_results else (out,):
+            if _has_nan(value) and not any(_has_nan(arg) for arg in args):
+                raise errors.NanError(primitive.name, state.backward_location or user_location(),
+                                      backward=state.backward_location is not None)
+        return out
+
+
+def _has_nan(value: Any) -> bool:
+    array = np.asarray(getattr(value, "_value", value))
+    return array.dtype.kind in "fcV" and bool(np.isnan(array).any())
+
+
+EAGER = EagerInterpreter()
+_NAN_CHECKING = NanCheckingInterpreter()
+
+
+class _ThreadState(threading.local):
+    """The current interpreter of this thread, and its floating-point environment.
+
+    Attributes:
+      interpreter: the current interpreter.
+      run: calls a function with NumPy's floating-point warnings off. NaN and infinity are
+        values here, and `debug_nans` finds them; a warning from inside a derivative would only
+        point at our own code.
+      backward_location: during a reverse pass under `debug_nans`, the user's line whose
+        derivative is being taken.
+    """
+
+    interpreter: Interpreter
+    run: Callable[..., Any]
+    backward_location: Location | None
+
+    def __init__(self) -> None:
+        self.interpreter = base_interpreter()
+        quiet = contextvars.Context()
+        quiet.run(np.seterr, all="ignore")
+        self.run = quiet.run
+        self.backward_location = None
+
+
+def base_interpreter() -> EagerInterpreter:
+    """The interpreter that ends the chain of parents, by the `debug_nans` setting."""
+    return _NAN_CHECKING if config.debug_nans.value else EAGER
+
+
+state = _ThreadState()
+
+
+def _rebase() -> None:
+    """Follow a change of `debug_nans` in the current thread."""
+    if isinstance(state.interpreter, EagerInterpreter):
+        state.interpreter = base_interpreter()
+
+
+config.debug_nans.on_change(_rebase)
+
+
+class Tracer(ArrayLike):
+    """A stand-in for a value that belongs to one interpreter.
+
+    Attributes:
+      tag: of the interpreter whose tracer it is.
+    """
+
+    __slots__ = ("tag",)
+    tag: Tag
+    #: What made it, for error messages.
+    transformation = "a transformation"
+
+    @property
+    def type(self) -> ArrayType:
+        """Shape, dtype and weak flag."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The NumPy dtype."""
+        return self.type.dtype
+
+    @property
+    def weak_type(self) -> bool:
+        """Whether the dtype came from a Python scalar and yields in promotions."""
+        return self.type.weak_type
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size
+
+    def concrete(self, what: str) -> Any:
+        """The value as a concrete array, for `what` (`bool()`, `int()` ...), or an error."""
+        raise errors.ConcretizationError(what, self.type, self.transformation, user_location())
+
+    def __bool__(self) -> bool:
+        return bool(self.concrete("bool()"))
+
+    def __int__(self) -> int:
+        return int(self.concrete("int()"))
+
+    def __index__(self) -> int:
+        return self.concrete("an index").__index__()  # type: ignore[no-any-return]
+
+    def __float__(self) -> float:
+        self._refuse("float()")
+
+    def __complex__(self) -> complex:
+        self._refuse("complex()")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse("a NumPy function or np.asarray()")
+
+    def item(self, *args: Any) -> Any:
+        """Refused: a traced value has no Python scalar."""
+        self._refuse("item()")
+
+    def tolist(self) -> Any:
+        """Refused: a traced value has no Python scalars."""
+        self._refuse("tolist()")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise errors.ConcretizationError(what, self.type, self.transformation, user_location())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without dimensions")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Traced<{self.type} by {self.transformation}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+
+def escaped(tracer: Tracer) -> errors.EscapedTracerError:
+    """The error for a tracer that is used after its transformation ended."""
+    return errors.EscapedTracerError(
+        tracer.type, tracer.transformation, tracer.tag.where, user_location()
+    )

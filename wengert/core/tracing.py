@@ -1,0 +1,95 @@
+"""Tracing: from a Python function to a program.
+
+While the function runs on tracers that know only shapes and dtypes, every application of a
+primitive becomes an equation. Values from outside (arrays, or tracers of an enclosing
+transformation) become constants of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.core import dtypes
+from wengert.core.array import Array, ArrayType
+from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, escaped, state
+from wengert.core.primitive import Primitive
+from wengert.core.program import Atom, Equation, Literal, Program, Variable
+from wengert.core.source import user_location
+
+
+class ProgramTracer(Tracer):
+    """A variable of the program that is being traced."""
+
+    __slots__ = ("variable",)
+    transformation = "jit or make_program"
+
+    def __init__(self, tag: Tag, variable: Variable) -> None:
+        self.tag = tag
+        self.variable = variable
+
+    @property
+    def type(self) -> ArrayType:
+        return self.variable.type
+
+
+class TraceInterpreter(Interpreter):
+    """Records applications as equations."""
+
+    __slots__ = ("captured", "equations")
+    name = "trace"
+
+    def __init__(self, parent: Interpreter) -> None:
+        super().__init__(Tag(), parent)
+        self.equations: list[Equation] = []
+        #: id of a captured value -> (its variable, the value, kept alive so that ids stay true)
+        self.captured: dict[int, tuple[Variable, Any]] = {}
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        if primitive.higher_order:
+            return primitive.apply_traced(self, args, params)
+        return self.record(primitive, args, params)
+
+    def record(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        """Append an equation; returns tracers for its results."""
+        atoms = [self.atom(arg) for arg in args]
+        types = primitive.type_rule(*(atom.type for atom in atoms), **params)
+        outputs = [Variable(t) for t in (types if primitive.multiple_results else [types])]
+        self.equations.append(Equation(primitive, atoms, outputs, params, user_location()))
+        tracers = [ProgramTracer(self.tag, v) for v in outputs]
+        return tracers if primitive.multiple_results else tracers[0]
+
+    def atom(self, value: Any) -> Atom:
+        """The atom that stands for a value: its variable, a literal, or a captured constant."""
+        if type(value) is ProgramTracer and value.tag is self.tag:
+            return value.variable
+        if type(value) in dtypes.SCALAR_TYPES:
+            return Literal(value)
+        if type(value) is Array and value.ndim == 0:
+            return Literal(value)
+        if isinstance(value, Tracer) and not value.tag.alive:
+            raise escaped(value)
+        known = self.captured.get(id(value))
+        if known is None:
+            known = self.captured[id(value)] = Variable(value.type), value
+        return known[0]
+
+
+def trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) -> Program:
+    """The program of a function of flat arrays, for arguments of these types."""
+    interpreter = TraceInterpreter(state.interpreter)
+    inputs = [Variable(t) for t in types]
+    try:
+        with interpreter:
+            outputs = call([ProgramTracer(interpreter.tag, v) for v in inputs])
+            atoms = [interpreter.atom(out) for out in outputs]
+    finally:
+        interpreter.tag.alive = False
+    captured = interpreter.captured.values()
+    return Program(
+        inputs,
+        [variable for variable, _ in captured],
+        [value for _, value in captured],
+        interpreter.equations,
+        atoms,
+    )

@@ -1,0 +1,103 @@
+"""Pytrees, over optree: how nested containers become lists of leaves and back.
+
+The structure is JAX's: `None` is a container without leaves; dictionaries are flattened in the
+order of their sorted keys; namedtuples, deques, ordered and default dictionaries are known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import optree
+
+from wengert.core.array import Array, ArrayType
+
+NAMESPACE = "wengert"
+TreeDef = optree.PyTreeSpec
+_LEAF_TYPES = frozenset({Array, float, int, complex, bool, ArrayType})
+_LEAF = optree.tree_structure(0, namespace=NAMESPACE)
+
+
+def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeDef]:
+    """The leaves of a tree, and its structure."""
+    if type(tree) in _LEAF_TYPES and is_leaf is None:
+        return [tree], _LEAF
+    return optree.tree_flatten(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
+    """The tree with this structure and these leaves."""
+    if treedef is _LEAF:
+        (leaf,) = leaves
+        return leaf
+    return optree.tree_unflatten(treedef, leaves)
+
+
+def leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
+    """The leaves of a tree."""
+    return optree.tree_leaves(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> TreeDef:
+    """The structure of a tree."""
+    return optree.tree_structure(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """`f` applied leaf by leaf to trees of one structure."""
+    return optree.tree_map(f, tree, *rest, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def broadcast_prefix(
+    prefix: Any, tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> list[Any]:
+    """A prefix tree's leaves, each repeated for all the leaves of `tree` below it.
+
+    Raises:
+      ValueError: when `prefix` is not a prefix of `tree`.
+    """
+    return optree.broadcast_prefix(prefix, tree, is_leaf=is_leaf, namespace=NAMESPACE)
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """The access path of each leaf, as Python would write it: `['w'][0]`."""
+    accessors, _, _ = optree.tree_flatten_with_accessor(tree, namespace=NAMESPACE)
+    return [accessor.codify("") for accessor in accessors]
+
+
+def register_node(
+    cls: type,
+    flatten_function: Callable[[Any], tuple[Iterable[Any], Any]],
+    unflatten_function: Callable[[Any, Any], Any],
+) -> None:
+    """Make a class a container: `flatten(x) -> (children, static)`, `unflatten(static, children)`."""
+    optree.register_pytree_node(
+        cls, flatten_function, unflatten_function, namespace=NAMESPACE  # type: ignore[arg-type]
+    )
+
+
+def register_dataclass(
+    cls: type, data_fields: Iterable[str] | None = None, meta_fields: Iterable[str] = ()
+) -> type:
+    """Make a dataclass a container; `meta_fields` are static, the other fields children."""
+    static = tuple(meta_fields)
+    names = tuple(
+        data_fields
+        if data_fields is not None
+        else (field.name for field in dataclasses.fields(cls) if field.name not in static)
+    )
+
+    def split(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        children = tuple(getattr(instance, name) for name in names)
+        return children, tuple(getattr(instance, name) for name in static)
+
+    def join(meta: tuple[Any, ...], children: Iterable[Any]) -> Any:
+        instance = object.__new__(cls)  # not __init__: leaves may be placeholders
+        for name, value in zip((*names, *static), (*children, *meta), strict=True):
+            object.__setattr__(instance, name, value)
+        return instance
+
+    register_node(cls, split, join)
+    return cls

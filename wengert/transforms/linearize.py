@@ -1,0 +1,581 @@
+"""Linearization: the primal result now, and a linear program for later.
+
+While the user's function runs, every application to a followed value leaves one entry on a
+*tape*: which inputs it had, and the factors or operands (residuals) its linear map needs. Run
+forwards the tape is the pushforward, run backwards the pullback. Both are ordinary applications
+of primitives under whatever interpreter is then current, so they can be differentiated, batched
+and traced like everything else.
+
+Reverse mode by transposing a linearization: Radul, Paszke, Frostig, Johnson and Maclaurin, "You
+only linearize once" (2022); with symbolic zeros and no intermediate program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert import config, errors
+from wengert.core import dtypes, tree
+from wengert.core.array import Array, ArrayType, as_array
+from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, state
+from wengert.core.primitive import Primitive, Value, Zero, type_of
+from wengert.core.source import Location, user_location
+from wengert.primitives.basis import add, instantiate, zeros_like
+
+
+class DualTracer(Tracer):
+    """A primal value, and the tape index of its tangent."""
+
+    __slots__ = ("index", "primal")
+    transformation = "a derivative (grad, vjp, linearize)"
+
+    def __init__(self, tag: Tag, primal: Value, index: int) -> None:
+        self.tag = tag
+        self.primal = primal
+        self.index = index
+
+    @property
+    def type(self) -> ArrayType:
+        return self.primal.type  # type: ignore[no-any-return]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.primal.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        return self.primal.dtype
+
+    @property
+    def weak_type(self) -> bool:
+        return self.primal.weak_type  # type: ignore[no-any-return]
+
+    def concrete(self, what: str) -> Any:
+        # bool() and int() are piecewise constant: their derivative is zero, none is lost
+        return self.primal.concrete(what) if isinstance(self.primal, Tracer) else self.primal
+
+    def __repr__(self) -> str:
+        return f"Traced<{self.primal!r} by {self.transformation}>"
+
+
+class LinearTracer(Tracer):
+    """A tangent inside a derivative rule: no value yet, only a type and a tape index."""
+
+    __slots__ = ("_type", "index")
+    transformation = "a derivative rule (it stands for a tangent)"
+
+    def __init__(self, tag: Tag, type: ArrayType, index: int) -> None:
+        self.tag = tag
+        self._type = type
+        self.index = index
+
+    @property
+    def type(self) -> ArrayType:
+        return self._type
+
+
+class Tape:
+    """A linear program with its residuals.
+
+    Variable `i` is input `i` for `i < inputs`, and the result of `entries[i]` after that (the
+    first `inputs` entries are None). An entry is `(primitive, terms, extra)`, as made by
+    the primitive's family, which also runs it: `push` forwards, `pull` backwards.
+    """
+
+    __slots__ = ("entries", "inputs", "locations")
+
+    def __init__(self, inputs: int) -> None:
+        self.inputs = inputs
+        self.entries: list[Any] = [None] * inputs
+        self.locations: list[Location | None] | None = None
+        if config.debug_nans.value:
+            self.locations = [None] * inputs
+
+    def append(self, entry: Any) -> int:
+        """Add an entry; returns the index of its variable."""
+        if self.locations is not None:
+            self.locations.append(user_location())
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+    def push(self, tangents: Sequence[Value]) -> list[Value]:
+        """The tangents of all variables, from those of the inputs."""
+        values = list(tangents)
+        for primitive, terms, extra in self.entries[self.inputs :]:
+            if all(type(values[index]) is Zero for index in primitive.term_inputs(terms)):
+                values.append(_ZERO)
+            else:
+                values.append(primitive.push(terms, extra, values))
+        return values
+
+    def pull(self, outputs: Sequence[tuple[int, Value]], consume: bool) -> list[Value | None]:
+        """The cotangents of the inputs, None where they vanish.
+
+        Args:
+          outputs: (variable, cotangent) pairs.
+          consume: drop each entry, and so its residuals, as soon as it has been used.
+        """
+        entries = self.entries
+        if not consume:
+            entries = list(entries)
+        sink = Cotangents(len(entries))
+        for index, cotangent in outputs:
+            sink.accumulate(index, cotangent, False)
+        values, masked, inputs = sink.values, sink.masked, self.inputs
+        try:
+            while len(entries) > inputs:
+                primitive, terms, extra = entries.pop()
+                cotangent = values.pop()
+                if cotangent is not None:
+                    index = len(entries)
+                    if self.locations is not None:
+                        state.backward_location = self.locations[index]
+                    primitive.pull(terms, extra, cotangent, sink, index in masked)
+        finally:
+            state.backward_location = None
+        return values
+
+
+_ZERO = Zero(ArrayType((), dtypes.FLOAT32))
+
+
+class Cotangents:
+    """The cotangents that a backward pass has gathered so far.
+
+    Attributes:
+      values: by variable; None where none has arrived.
+      masked: variables whose cotangent passed a selection: its zeros are exact.
+    """
+
+    __slots__ = ("masked", "values")
+
+    def __init__(self, count: int) -> None:
+        self.values: list[Value | None] = [None] * count
+        self.masked: set[int] = set()
+
+    def accumulate(self, index: int, cotangent: Value, masked: bool) -> None:
+        """Add to the cotangent of a variable."""
+        if type(cotangent) is Zero:
+            return
+        before = self.values[index]
+        self.values[index] = cotangent if before is None else add(before, cotangent)
+        if masked:
+            self.masked.add(index)
+
+
+class LinearizeInterpreter(Interpreter):
+    """Computes primals in its parent and records their linear maps on a tape."""
+
+    __slots__ = ("tape",)
+    name = "linearize"
+
+    def __init__(self, parent: Interpreter, tape: Tape, tag: Tag | None = None) -> None:
+        super().__init__(tag or Tag(), parent)
+        self.tape = tape
+
+    def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
+        tag = self.tag
+        followed = False
+        for arg in args:
+            kind = type(arg)
+            if kind is DualTracer:
+                followed = followed or arg.tag is tag
+            elif kind is LinearTracer and arg.tag is tag:
+                return self._apply_to_tangents(primitive, args, params)
+        if followed:
+            return primitive.linearize(self, args, params)
+        return self.parent.apply(primitive, args, params)
+
+    # -- what the families use ---------------------------------------------------------------
+
+    def primals(self, args: Sequence[Any]) -> list[Any]:
+        """The operands with this interpreter's tracers replaced by their primals."""
+        tag = self.tag
+        return [a.primal if type(a) is DualTracer and a.tag is tag else a for a in args]
+
+    def dual(self, out: Value, entry: Any) -> DualTracer:
+        """A followed result, whose tangent the entry computes."""
+        return DualTracer(self.tag, out, self.tape.append(entry))
+
+    def linearize_by_jvp(
+        self, primitive: Primitive, args: Sequence[Any], params: Params
+    ) -> Any:
+        """Linearize by running the primitive's `jvp` with tracers for the tangents."""
+        primals = self.primals(args)
+        tangents = [self.tangent_of(a) for a in args]
+        out, tangent = primitive.jvp(primals, tangents, **params)
+        if primitive.multiple_results:
+            return [self.joined(o, t) for o, t in zip(out, tangent, strict=True)]
+        return self.joined(out, tangent)
+
+    def block(self, block: Block, out: Sequence[Value], terms: Any, extra: Any) -> list[Value]:
+        """Followed results of a linear map with several; `terms` are (position, input) pairs."""
+        types = [o.type for o in out]
+        variable = self.tape.append((block, terms, (extra, types)))
+        joined = []
+        for i, (primal, type_) in enumerate(zip(out, types, strict=True)):
+            if dtypes.is_inexact(type_.dtype):
+                index = self.tape.append((_PICK, variable, i))
+                joined.append(self.joined(primal, LinearTracer(self.tag, type_, index)))
+            else:
+                joined.append(primal)
+        return joined
+
+    def tangent_of(self, arg: Any) -> Value:
+        """The tangent of an operand as a tracer, or a symbolic zero."""
+        if type(arg) is DualTracer and arg.tag is self.tag:
+            return LinearTracer(self.tag, arg.type, arg.index)
+        return Zero(type_of(arg))
+
+    def joined(self, primal: Value, tangent: Value) -> Value:
+        """Primal and tangent, as a rule returned them, as one value.
+
+        The primal may itself depend on followed values that the rule closed over.
+        """
+        own_tangent = type(tangent) is LinearTracer and tangent.tag is self.tag
+        if type(primal) is DualTracer and primal.tag is self.tag:
+            if not own_tangent:
+                return primal
+            closed_over = LinearTracer(self.tag, primal.type, primal.index)
+            tangent, primal = add(closed_over, tangent), primal.primal
+        elif not own_tangent:
+            return primal
+        return DualTracer(self.tag, primal, tangent.index)
+
+    def _apply_to_tangents(
+        self, primitive: Primitive, args: Sequence[Any], params: Params
+    ) -> Any:
+        if primitive.inlines:
+            return primitive.inline(args, params)
+        operands = self.primals(args)
+        active = [
+            i for i, a in enumerate(args) if type(a) is LinearTracer and a.tag is self.tag
+        ]
+        out_type = primitive.type_rule(*map(type_of, args), **params)
+        hidden = [None if i in active else o for i, o in enumerate(operands)]
+        if getattr(primitive, "linear", ()):
+            hidden = [a.type if o is None else o for a, o in zip(args, hidden, strict=True)]
+        try:
+            entry = primitive.linear_entry(args, hidden, active, params)
+        except (errors.MissingRuleError, TypeError, AttributeError) as error:
+            raise errors.NonlinearRuleError(primitive.name, user_location()) from error
+        return LinearTracer(self.tag, out_type, self.tape.append(entry))
+
+
+class Block:
+    """A linear map with several results, as one tape entry.
+
+    Its variable holds the list of tangents (or of cotangents); each result is an entry of
+    its own that picks from it.
+    """
+
+    masks = False
+
+    def push_block(self, terms: Any, extra: Any, tangents: Sequence[Value]) -> list[Value]:
+        """Tangents of the results; `terms` are (position, input) pairs."""
+        raise NotImplementedError(type(self).__name__)
+
+    def pull_block(self, terms: Any, extra: Any, cotangents: Sequence[Value]) -> list[Value]:
+        """Cotangents of the inputs, one per term."""
+        raise NotImplementedError(type(self).__name__)
+
+    @staticmethod
+    def term_inputs(terms: Any) -> list[int]:
+        """The tape variables that an entry reads."""
+        return [index for _, index in terms]
+
+    def push(self, terms: Any, extra: Any, tangents: Sequence[Value]) -> Any:
+        """Evaluate the entry on the tangents of its inputs."""
+        block_extra, _ = extra
+        return self.push_block(terms, block_extra, tangents)
+
+    def pull(self, terms: Any, extra: Any, cotangent: Any, sink: Any, masked: bool) -> None:
+        """Send the cotangents of the results to the inputs."""
+        block_extra, out_types = extra
+        cotangents = [cotangent.get(i, Zero(t)) for i, t in enumerate(out_types)]
+        pulled = self.pull_block(terms, block_extra, cotangents)
+        for (_, index), value in zip(terms, pulled, strict=True):
+            sink.accumulate(index, value, masked)
+
+
+class Pick:
+    """One result of a block."""
+
+    masks = False
+
+    @staticmethod
+    def term_inputs(terms: Any) -> list[int]:
+        """The variable of the block."""
+        return [terms]
+
+    @staticmethod
+    def push(terms: Any, extra: int, tangents: Sequence[Any]) -> Value:
+        """The tangent of result number `extra`."""
+        return tangents[terms][extra]
+
+    @staticmethod
+    def pull(terms: Any, extra: int, cotangent: Value, sink: Any, masked: bool) -> None:
+        """Keep the cotangent of result number `extra` for the block."""
+        if sink.values[terms] is None:
+            sink.values[terms] = {}
+        sink.values[terms][extra] = cotangent
+        if masked:
+            sink.masked.add(terms)
+
+
+_PICK = Pick()
+
+
+class Linearization:
+    """A function linearized at a point.
+
+    Attributes:
+      primals: the results, flat.
+      indices: the tape variable of each result, or None where it has no tangent.
+      tape: the linear program.
+      followed: for each input, its tape variable, or None for integers.
+      types: the array types of the inputs.
+    """
+
+    __slots__ = ("followed", "indices", "primals", "tape", "types")
+
+    def __init__(self, call: Callable[[list[Any]], list[Any]], inputs: Sequence[Value]) -> None:
+        """Run `call` on tracers for the floating inputs; it returns the flat results."""
+        self.types: list[ArrayType | None] = []
+        self.followed: list[int | None] = []
+        count = 0
+        for value in inputs:
+            inexact = dtypes.is_inexact(value.dtype)
+            self.followed.append(count if inexact else None)
+            count += inexact
+        self.tape = Tape(count)
+        interpreter = LinearizeInterpreter(state.interpreter, self.tape)
+        tag = interpreter.tag
+        tracers = [
+            value if index is None else DualTracer(tag, value, index)
+            for value, index in zip(inputs, self.followed, strict=True)
+        ]
+        try:
+            with interpreter:
+                outputs = call(tracers)
+        finally:
+            tag.alive = False
+        self.primals: list[Any] = []
+        self.indices: list[int | None] = []
+        for out in outputs:
+            if type(out) is DualTracer and out.tag is tag:
+                self.primals.append(out.primal)
+                self.indices.append(out.index)
+            else:
+                self.primals.append(out)
+                self.indices.append(None)
+
+    def push(self, tangents: Sequence[Value]) -> list[Value]:
+        """Tangents of the results (symbolic zeros allowed, in and out)."""
+        followed = [t for t, i in zip(tangents, self.followed, strict=True) if i is not None]
+        values = self.tape.push(followed)
+        return [
+            Zero(p.type) if i is None or type(values[i]) is Zero else values[i]
+            for p, i in zip(self.primals, self.indices, strict=True)
+        ]
+
+    def pull(self, cotangents: Sequence[Value], consume: bool = False) -> list[Value | None]:
+        """Cotangents of the inputs; None where they vanish."""
+        outputs = [
+            (index, cotangent)
+            for index, cotangent in zip(self.indices, cotangents, strict=True)
+            if index is not None and type(cotangent) is not Zero
+        ]
+        pulled = self.tape.pull(outputs, consume)
+        return [None if i is None else pulled[i] for i in self.followed]
+
+
+def primal(value: Any) -> Any:
+    """An auxiliary result, with the tracers of ended linearizations replaced by primals."""
+    while type(value) is DualTracer and not value.tag.alive:
+        value = value.primal
+    return value
+
+
+def linearize_flat(
+    fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool = False
+) -> tuple[Linearization, tree.TreeDef, tree.TreeDef, list[Value], Any]:
+    """Linearize a function of trees; returns also input and output structure, inputs and aux."""
+    leaves, in_tree = tree.flatten(tuple(primals))
+    inputs = [as_array(leaf) for leaf in leaves]
+    out_tree: Any = None
+    aux: Any = None
+
+    def call(tracers: list[Any]) -> list[Any]:
+        nonlocal out_tree, aux
+        out = fun(*tree.unflatten(in_tree, tracers))
+        if has_aux:
+            out, aux = split_aux(out)
+        out_leaves, out_tree = tree.flatten(out)
+        return [as_array(leaf) for leaf in out_leaves]
+
+    linearized = Linearization(call, inputs)
+    return linearized, in_tree, out_tree, inputs, tree.map(primal, aux)
+
+
+def split_aux(out: Any) -> tuple[Any, Any]:
+    """The pair that a function with `has_aux=True` returned.
+
+    Raises:
+      TypeError: when it did not return a pair.
+    """
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        raise TypeError(
+            "with has_aux=True the function must return a pair (result, aux); it returned "
+            f"{type(out).__name__}. Write: return result, aux"
+        )
+    return out[0], out[1]
+
+
+def check_tangents(kind: str, got: Sequence[Any], expected: Sequence[Any], paths: Any) -> list[Any]:
+    """Flat tangents or cotangents as arrays, checked against the values they belong to.
+
+    Raises:
+      CotangentError: on a wrong shape or dtype, naming the place.
+    """
+    out = []
+    for i, (value, reference) in enumerate(zip(got, expected, strict=True)):
+        if type(value) is Zero:
+            out.append(value)
+            continue
+        if not dtypes.is_inexact(reference.dtype):
+            out.append(Zero(reference.type))
+            continue
+        value = as_array(value)
+        same = value.dtype == reference.dtype or value.weak_type
+        if value.shape != reference.shape or not same:
+            path = paths()[i] if callable(paths) else ""
+            raise errors.CotangentError(kind, path, value.type, reference.type)
+        if value.dtype != reference.dtype:
+            value = value.astype(reference.dtype)
+        out.append(value)
+    return out
+
+
+def result_or_zero(value: Value | None, reference: Value) -> Any:
+    """A cotangent as users get it: zeros where it vanishes, float0 zeros for integers."""
+    if value is not None and type(value) is not Zero:
+        return value
+    if not dtypes.is_inexact(reference.dtype):
+        return float0_zeros(reference.shape)
+    return zeros_like(reference)
+
+
+def float0_zeros(shape: tuple[int, ...]) -> Any:
+    """What stands for the derivative with respect to integers: an array without information."""
+    return np.zeros(shape, dtypes.float0)
+
+
+def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Result of a function, and its derivative at that point as a linear function.
+
+    The function runs once; the linear function can then be applied many times at the cost of
+    its linear operations alone.
+
+    Args:
+      fun: a function of arrays, or trees of arrays.
+      *primals: where to linearize.
+      has_aux: whether `fun` returns `(result, aux)`; aux is handed through.
+
+    Returns:
+      `(out, f_jvp)`, or `(out, f_jvp, aux)`; `f_jvp(*tangents)` gives the tangents of `out`.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> y, f_jvp = wengert.linearize(lambda x: wnp.sin(x) * 2, wnp.array(0.0))
+    >>> f_jvp(wnp.array(1.0))
+    Array(2., dtype=float32, weak_type=True)
+    """
+    linearized, in_tree, out_tree, inputs, aux = linearize_flat(fun, primals, has_aux)
+
+    def f_jvp(*tangents: Any) -> Any:
+        got, got_tree = tree.flatten(tuple(tangents))
+        if got_tree != in_tree:
+            raise errors.TreeError("the tangents", got_tree, "the primal inputs", in_tree)
+        checked = check_tangents(
+            "tangent", got, inputs, lambda: tree.leaf_paths(tuple(primals))
+        )
+        pushed = linearized.push(checked)
+        return tree.unflatten(
+            out_tree,
+            [
+                instantiate(t) if dtypes.is_inexact(p.dtype) else float0_zeros(p.shape)
+                for t, p in zip(pushed, linearized.primals, strict=True)
+            ],
+        )
+
+    out = tree.unflatten(out_tree, linearized.primals)
+    return (out, f_jvp, aux) if has_aux else (out, f_jvp)
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Result of a function, and its pullback: from cotangents of the result to the inputs'.
+
+    Args:
+      fun: a function of arrays, or trees of arrays.
+      *primals: the point.
+      has_aux: whether `fun` returns `(result, aux)`; aux is handed through.
+
+    Returns:
+      `(out, f_vjp)`, or `(out, f_vjp, aux)`; `f_vjp(cotangent)` is a tuple with one tree per
+      primal input.
+
+    Raises:
+      CotangentError: by `f_vjp`, for a cotangent of the wrong shape or dtype.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> y, f_vjp = wengert.vjp(lambda x, w: x * w, wnp.array(3.0), wnp.array(5.0))
+    >>> f_vjp(wnp.array(1.0))[0]
+    Array(5., dtype=float32, weak_type=True)
+    """
+    linearized, in_tree, out_tree, inputs, aux = linearize_flat(fun, primals, has_aux)
+    out = tree.unflatten(out_tree, linearized.primals)
+
+    def f_vjp(cotangent: Any) -> Any:
+        got, got_tree = tree.flatten(cotangent)
+        if got_tree != out_tree:
+            raise errors.TreeError("the cotangent", got_tree, "the result", out_tree)
+        checked = check_tangents(
+            "cotangent", got, linearized.primals, lambda: tree.leaf_paths(out)
+        )
+        pulled = linearized.pull(checked)
+        return tree.unflatten(in_tree, map(result_or_zero, pulled, inputs))
+
+    return (out, f_vjp, aux) if has_aux else (out, f_vjp)
+
+
+def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], Any]:
+    """The transpose of a linear function.
+
+    Args:
+      fun: a linear function.
+      *primals: examples of its inputs: arrays, or their types (`ShapeDtypeStruct`).
+
+    Returns:
+      a function from a cotangent of the result to a tuple of cotangents of the inputs.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> transposed = wengert.linear_transpose(lambda x: 3.0 * x, wnp.zeros(2))
+    >>> transposed(wnp.array([1.0, 2.0]))
+    (Array([3., 6.], dtype=float32),)
+    """
+    zeros = tree.map(lambda x: zeros_like(x if hasattr(x, "type") else _as_type(x)), tuple(primals))
+
+    def transposed(cotangent: Any) -> Any:
+        return vjp(fun, *zeros)[1](cotangent)
+
+    return transposed
+
+
+def _as_type(value: Any) -> ArrayType:
+    if type(value) is ArrayType:
+        return value
+    array = as_array(value)
+    return array.type if isinstance(array, Array) else ArrayType(array.shape, array.dtype)
