@@ -24,7 +24,8 @@ from typing import Any, ClassVar
 
 from wengert import errors
 from wengert.core.array import Array, ArrayType
-from wengert.core.interpreter import Params, Tracer, escaped, state
+from wengert.core.dtypes import SCALAR_TYPES, bfloat16
+from wengert.core.interpreter import EAGER, Params, Tracer, escaped, state
 from wengert.core.source import user_location
 
 #: An array, a tracer, or a Python scalar that takes its dtype from the other operands.
@@ -41,6 +42,16 @@ class Zero:
 
     def __repr__(self) -> str:
         return f"Zero({self.type})"
+
+
+def typed_literals(values: list[Any]) -> list[Any]:
+    """Operands in which Python scalars follow a bfloat16 operand.
+
+    They follow NumPy's own dtypes by themselves; bfloat16 they would turn into float32.
+    """
+    if all(getattr(v, "dtype", None) != bfloat16 for v in values):
+        return values
+    return [bfloat16.type(v) if type(v) in SCALAR_TYPES else v for v in values]
 
 
 def type_of(value: Value) -> Any:
@@ -109,7 +120,10 @@ class Primitive:
         _INSTANCES.append(self)
 
     def __call__(self, *args: Value, **params: Any) -> Any:
-        return state.interpreter.apply(self, args, params)
+        interpreter = state.interpreter
+        if interpreter is EAGER:  # what its apply does, without the call
+            return self.evaluate(args, params)
+        return interpreter.apply(self, args, params)
 
     def __repr__(self) -> str:
         return self.name
@@ -123,6 +137,7 @@ class Primitive:
         """The result on concrete operands, as arrays."""
         values = []
         weak = self.keeps_weak
+        literals = False
         for arg in args:
             if type(arg) is Array:
                 values.append(arg._value)
@@ -131,6 +146,9 @@ class Primitive:
                 raise escaped(arg)
             else:
                 values.append(arg)
+                literals = True
+        if literals:
+            values = typed_literals(values)
         try:
             out = state.run(self.compute, *values, **params)
         except errors.WengertError:

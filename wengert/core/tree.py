@@ -69,12 +69,21 @@ def leaf_paths(tree: Any) -> list[str]:
 
 def register_node(
     cls: type,
-    flatten_function: Callable[[Any], tuple[Iterable[Any], Any]],
+    flatten_function: Callable[[Any], tuple[Any, ...]],
     unflatten_function: Callable[[Any, Any], Any],
+    entry_type: type[optree.PyTreeEntry] = optree.AutoEntry,
 ) -> None:
-    """Make a class a container: `flatten(x) -> (children, static)`, `unflatten(static, children)`."""
+    """Make a class a container: `flatten(x) -> (children, static)`, `unflatten(static, children)`.
+
+    `flatten` may return a third item, the name of each child, of which `entry_type` makes
+    entries of access paths.
+    """
     optree.register_pytree_node(
-        cls, flatten_function, unflatten_function, namespace=NAMESPACE  # type: ignore[arg-type]
+        cls,
+        flatten_function,  # type: ignore[arg-type]
+        unflatten_function,
+        path_entry_type=entry_type,
+        namespace=NAMESPACE,
     )
 
 
@@ -89,9 +98,9 @@ def register_dataclass(
         else (field.name for field in dataclasses.fields(cls) if field.name not in static)
     )
 
-    def split(instance: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def split(instance: Any) -> tuple[tuple[Any, ...], ...]:
         children = tuple(getattr(instance, name) for name in names)
-        return children, tuple(getattr(instance, name) for name in static)
+        return children, tuple(getattr(instance, name) for name in static), names
 
     def join(meta: tuple[Any, ...], children: Iterable[Any]) -> Any:
         instance = object.__new__(cls)  # not __init__: leaves may be placeholders
@@ -99,5 +108,5 @@ def register_dataclass(
             object.__setattr__(instance, name, value)
         return instance
 
-    register_node(cls, split, join)
+    register_node(cls, split, join, optree.GetAttrEntry)
     return cls

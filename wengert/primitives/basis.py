@@ -19,7 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
 from wengert.core.interpreter import Params, state
-from wengert.core.primitive import Primitive, Sample, Value, Zero
+from wengert.core.primitive import Primitive, Sample, Value, Zero, type_of
 
 Factor = Callable[..., Value]
 
@@ -155,6 +155,17 @@ class Elementwise(Primitive):
 
     partials: ClassVar[tuple[Factor | None, ...]] = ()
 
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        if len(args) == 2 and not params:  # the commonest case, without the general loop
+            x, y = args
+            if type(x) is Array and type(y) is Array:
+                try:
+                    out = state.run(self.compute, x._value, y._value)
+                except (ValueError, TypeError, ArithmeticError):
+                    return super().evaluate(args, params)  # which explains the error
+                return Array(out, x._weak and y._weak and self.keeps_weak)
+        return super().evaluate(args, params)
+
     def type_rule(self, *types: Any, **params: Any) -> Any:
         arrays = [t for t in types if type(t) is ArrayType]
         shape = broadcast_shape([t.shape for t in arrays], self.name)
@@ -203,7 +214,7 @@ class Elementwise(Primitive):
             partial = self.partials[i] if i < len(self.partials) else None
             if partial is not None:
                 terms.append((args[i].index, partial(None, *operands, **params), args[i].shape))
-        return self, terms, self.type_rule(*map(_type_of, args), **params).shape
+        return self, terms, self.type_rule(*map(type_of, args), **params).shape
 
     @staticmethod
     def term_inputs(terms: Any) -> list[int]:
@@ -222,32 +233,23 @@ class Elementwise(Primitive):
 
     def pull(self, terms: Any, shape: Shape, cotangent: Value, sink: Any, masked: bool) -> None:
         """Send the cotangent of a tape entry to its inputs."""
-        multiply = masked_mul if masked else mul
-        masked = masked or self.masks
+        values = sink.values
         for index, factor, operand_shape in terms:
             if type(factor) is not int:
-                term = multiply(cotangent, factor)
-            elif factor == 1:
-                term = cotangent
+                term = masked_mul(cotangent, factor) if masked else mul(cotangent, factor)
             else:
-                term = neg(cotangent) if factor == -1 else mul(cotangent, factor)
+                term = scale(cotangent, factor)
             if operand_shape != shape:
                 term = unbroadcast(term, operand_shape)
-            sink.accumulate(index, term, masked)
+            before = values[index]
+            values[index] = term if before is None else add(before, term)
+            if masked or self.masks:
+                sink.masked.add(index)
 
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
     ) -> tuple[Any, Any]:
-        ranks = [
-            len(a.shape) - (d is not None) if hasattr(a, "shape") else 0
-            for a, d in zip(args, dims, strict=True)
-        ]
-        rank = max(ranks)
-        operands = [
-            a if d is None else _lead(a, d, rank - r)
-            for a, d, r in zip(args, dims, ranks, strict=True)
-        ]
-        return self(*operands, **params), 0
+        return self(*aligned(args, dims), **params), 0
 
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(0)
@@ -256,8 +258,17 @@ class Elementwise(Primitive):
             yield Sample(*(rng.uniform(0.3, 0.9, shape) for _ in range(count)))
 
 
-def _type_of(value: Any) -> Any:
-    return value.type if hasattr(value, "type") else value
+def aligned(args: Sequence[Value], dims: Sequence[int | None]) -> list[Value]:
+    """Operands that broadcast against each other, with their batch dimensions in front."""
+    ranks = [
+        len(a.shape) - (d is not None) if hasattr(a, "shape") else 0
+        for a, d in zip(args, dims, strict=True)
+    ]
+    rank = max(ranks)
+    return [
+        a if d is None else _lead(a, d, rank - r)
+        for a, d, r in zip(args, dims, ranks, strict=True)
+    ]
 
 
 def _lead(value: Value, dim: int, padding: int) -> Value:
@@ -323,7 +334,7 @@ class MaskedMul(Linear):
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
     ) -> tuple[Any, Any]:
-        return Elementwise.batch(self, size, args, dims)  # type: ignore[arg-type]
+        return masked_mul(*aligned(args, dims)), 0
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(np.array([1.0, 2.0, -3.0]), np.array([0.5, -0.25, 2.0]))
@@ -401,13 +412,13 @@ class Transpose(Linear):
 class BroadcastInDim(Linear):
     """Repetition along new dimensions and along dimensions of size 1.
 
-    Operand dimension `i` becomes dimension `dims[i]` of the result.
+    Operand dimension `i` becomes dimension `broadcast_dimensions[i]` of the result.
     """
 
     @staticmethod
-    def compute(x: Any, shape: Shape, dims: tuple[int, ...]) -> Any:
+    def compute(x: Any, shape: Shape, broadcast_dimensions: Shape) -> Any:
         sizes = [1] * len(shape)
-        for i, d in enumerate(dims):
+        for i, d in enumerate(broadcast_dimensions):
             sizes[d] = x.shape[i]
         x = x.reshape(sizes)
         if math.prod(shape) > _SMALL:
@@ -416,7 +427,8 @@ class BroadcastInDim(Linear):
         out[...] = x
         return out
 
-    def type_rule(self, x: Any, shape: Shape, dims: tuple[int, ...]) -> Any:
+    def type_rule(self, x: Any, shape: Shape, broadcast_dimensions: Shape) -> Any:
+        dims = broadcast_dimensions
         bad = [i for i, d in enumerate(dims) if x.shape[i] not in (1, shape[d])]
         if bad or len(dims) != x.ndim or list(dims) != sorted(set(dims)):
             raise errors.ShapeError(
@@ -427,7 +439,7 @@ class BroadcastInDim(Linear):
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
     ) -> Value:
-        shape, dims = operands[0].shape, params["dims"]
+        shape, dims = operands[0].shape, params["broadcast_dimensions"]
         kept = {d for i, d in enumerate(dims) if shape[i] == params["shape"][d]}
         axes = tuple(d for d in range(len(params["shape"])) if d not in kept)
         out = reduce_sum(cotangent, axes=axes) if axes else cotangent
@@ -437,13 +449,13 @@ class BroadcastInDim(Linear):
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
     ) -> tuple[Any, Any]:
         x = move_axis(args[0], dims[0], 0)
-        inner = (0, *(d + 1 for d in params["dims"]))
-        return broadcast_in_dim(x, shape=(size, *params["shape"]), dims=inner), 0
+        inner = (0, *(d + 1 for d in params["broadcast_dimensions"]))
+        return broadcast_in_dim(x, shape=(size, *params["shape"]), broadcast_dimensions=inner), 0
 
     def samples(self) -> Iterator[Sample]:
-        yield Sample(np.float64(1.5), shape=(2, 3), dims=())
-        yield Sample(np.arange(3.0).reshape(3, 1), shape=(2, 3, 4), dims=(1, 2))
-        yield Sample(np.arange(2.0), shape=(2, 0), dims=(0,))
+        yield Sample(np.float64(1.5), shape=(2, 3), broadcast_dimensions=())
+        yield Sample(np.arange(3.0).reshape(3, 1), shape=(2, 3, 4), broadcast_dimensions=(1, 2))
+        yield Sample(np.arange(2.0), shape=(2, 0), broadcast_dimensions=(0,))
 
 
 _SMALL = 4096
@@ -469,7 +481,7 @@ class ReduceSum(Linear):
     ) -> Value:
         shape, axes = operands[0].shape, params["axes"]
         kept = tuple(i for i in range(len(shape)) if i not in axes)
-        return broadcast_in_dim(cotangent, shape=shape, dims=kept)
+        return broadcast_in_dim(cotangent, shape=shape, broadcast_dimensions=kept)
 
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
@@ -490,14 +502,18 @@ class Full(Primitive):
     """An array of one value."""
 
     nondifferentiable = True
-    keeps_weak = False
 
     @staticmethod
-    def compute(shape: Shape, value: Any, dtype: Any) -> Any:
+    def compute(shape: Shape, value: Any, dtype: Any, weak: bool = False) -> Any:
         return np.full(shape, value, dtype) if shape else dtype.type(value)
 
-    def type_rule(self, shape: Shape, value: Any, dtype: Any) -> Any:  # type: ignore[override]
-        return ArrayType(tuple(shape), dtype)
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        return Array(state.run(self.compute, **params), params.get("weak", False))
+
+    def type_rule(  # type: ignore[override]
+        self, shape: Shape, value: Any, dtype: Any, weak: bool = False
+    ) -> Any:
+        return ArrayType(tuple(shape), dtype, weak)
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(shape=(2, 3), value=1.5, dtype=np.dtype(np.float64))
@@ -542,7 +558,7 @@ def broadcast_to(x: Value, shape: Shape) -> Value:
     if x.shape == shape:
         return x
     offset = len(shape) - len(x.shape)
-    return broadcast_in_dim(x, shape=shape, dims=tuple(range(offset, len(shape))))
+    return broadcast_in_dim(x, shape=shape, broadcast_dimensions=tuple(range(offset, len(shape))))
 
 
 def unbroadcast(x: Value, shape: Shape) -> Value:
@@ -561,11 +577,14 @@ def batched_first(x: Value, dim: int | None, size: int) -> Value:
     """The operand with its batch dimension in front, repeated if it has none."""
     if dim is not None:
         return move_axis(x, dim, 0)
-    return broadcast_in_dim(x, shape=(size, *x.shape), dims=tuple(range(1, len(x.shape) + 1)))
+    rest = tuple(range(1, len(x.shape) + 1))
+    return broadcast_in_dim(x, shape=(size, *x.shape), broadcast_dimensions=rest)
 
 
 def filled(type: ArrayType, value: Any) -> Value:
     """An array of one value, of the given type."""
+    if type.weak_type:
+        return full(shape=type.shape, value=value, dtype=type.dtype, weak=True)
     return full(shape=type.shape, value=value, dtype=type.dtype)
 
 

@@ -87,7 +87,14 @@ class Convert(Unary):
         rng = np.random.default_rng(0)
         x = rng.uniform(-2, 2, (2, 3))
         z = x + 1j * rng.uniform(-2, 2, (2, 3))
-        for value in (x, np.float64(0.5), np.zeros((0, 2)), x[:1, :1], z, np.complex128(1 + 2j)):
+        for value in (
+            x,
+            np.float64(0.5),
+            np.zeros((0, 2)),
+            x[:1, :1],
+            z,
+            np.complex128(1 + 2j),
+        ):
             for dtype in (np.float64, np.complex128):
                 yield Sample(value, dtype=np.dtype(dtype))
         yield Sample(x, dtype=np.dtype(np.float64), weak=True)
@@ -155,7 +162,9 @@ class BitcastConvert(Primitive):
         for dtype in (np.int32, np.uint32, np.uint8, np.float16):
             yield Sample(x, dtype=np.dtype(dtype), differentiable=False)
         yield Sample(np.float32(1.0), dtype=np.dtype(np.int32), differentiable=False)
-        yield Sample(np.zeros((0, 2), np.uint32), dtype=np.dtype(np.uint64), differentiable=False)
+        yield Sample(
+            np.zeros((0, 2), np.uint32), dtype=np.dtype(np.uint64), differentiable=False
+        )
         yield Sample(np.ones(4, np.uint8), dtype=np.dtype(np.float32), differentiable=False)
         yield Sample(x[0], dtype=dtypes.bfloat16, differentiable=False)
 

@@ -261,16 +261,22 @@ def _convolve(
 # -- splitting and merging of dimensions, on arrays and tracers -------------------------------
 
 
+def _split_shape(shape: Shape, dim: int, groups: int) -> Shape:
+    return (*shape[:dim], groups, shape[dim] // groups, *shape[dim + 1 :])
+
+
+def _merged_shape(shape: Shape, dim: int) -> Shape:
+    return (*shape[:dim], shape[dim] * shape[dim + 1], *shape[dim + 2 :])
+
+
 def _split(x: Value, dim: int, groups: int) -> Value:
     """Dimension `dim` of size `groups * n` as two dimensions (groups, n)."""
-    shape = (*x.shape[:dim], groups, x.shape[dim] // groups, *x.shape[dim + 1 :])
-    return reshape(x, shape=shape)
+    return reshape(x, shape=_split_shape(x.shape, dim, groups))
 
 
 def _merge(x: Value, dim: int) -> Value:
     """Dimensions `dim` and `dim + 1` as one."""
-    shape = (*x.shape[:dim], x.shape[dim] * x.shape[dim + 1], *x.shape[dim + 2 :])
-    return reshape(x, shape=shape)
+    return reshape(x, shape=_merged_shape(x.shape, dim))
 
 
 def _regroup(x: Value, source: int, destination: int, groups: int) -> Value:
@@ -333,12 +339,12 @@ class ConvGeneralDilated(Linear):
         lhs = lhs.astype(work, copy=False).transpose(lhs_spec)
         rhs = rhs.astype(work, copy=False).transpose(rhs_spec)
         if batch_group_count > 1:
-            lhs = _split(lhs, 0, batch_group_count)
+            lhs = lhs.reshape(_split_shape(lhs.shape, 0, batch_group_count))
         else:
-            lhs = _split(lhs, 1, feature_group_count).swapaxes(0, 1)
-        rhs = _split(rhs, 0, math.prod(groups))
+            lhs = lhs.reshape(_split_shape(lhs.shape, 1, feature_group_count)).swapaxes(0, 1)
+        rhs = rhs.reshape(_split_shape(rhs.shape, 0, math.prod(groups)))
         out = _convolve(lhs, rhs, window_strides, padding, dilations, dense_features)
-        out = _merge(out.swapaxes(0, 1), 1)
+        out = out.swapaxes(0, 1).reshape(_merged_shape(out.swapaxes(0, 1).shape, 1))
         order = sorted(range(out.ndim), key=out_spec.__getitem__)
         return out.transpose(order).astype(wanted, copy=False)
 

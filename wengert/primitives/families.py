@@ -123,7 +123,11 @@ class ElementwiseLinear(Linear):
         return unbroadcast(term, operands[position].shape)
 
     def pushforward(
-        self, primals: Sequence[Any], tangents: Sequence[Value], active: list[int], params: Params
+        self,
+        primals: Sequence[Any],
+        tangents: Sequence[Value],
+        active: list[int],
+        params: Params,
     ) -> Value:
         return self._tangent(primals, {i: tangents[i] for i in active}, params)
 
@@ -133,8 +137,12 @@ class ElementwiseLinear(Linear):
         }
         return self._tangent(terms[0][2], active, params)
 
-    def _tangent(self, primals: Sequence[Any], tangents: dict[int, Value], params: Params) -> Value:
-        operands = [tangents.get(i, 0 if i in self.linear else p) for i, p in enumerate(primals)]
+    def _tangent(
+        self, primals: Sequence[Any], tangents: dict[int, Value], params: Params
+    ) -> Value:
+        operands = [
+            tangents.get(i, 0 if i in self.linear else p) for i, p in enumerate(primals)
+        ]
         return broadcast_to(self(*operands, **params), operand_shape(self.name, primals))
 
     def batch(

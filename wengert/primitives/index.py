@@ -30,6 +30,7 @@ from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive, Sample, Value
 from wengert.primitives.basis import (
     Linear,
+    aligned,
     batched_first,
     broadcast_in_dim,
     broadcast_shape,
@@ -143,16 +144,9 @@ def batched_indices(
     indices: Sequence[Value], dims: Sequence[int | None], size: int
 ) -> tuple[Value, ...]:
     """Indices that broadcast along a leading batch axis; the first is the position along it."""
-    ranks = [len(i.shape) - (d is not None) for i, d in zip(indices, dims, strict=True)]
-    rank = max(ranks)
-    aligned = []
-    for index, d, r in zip(indices, dims, ranks, strict=True):
-        if d is not None:
-            index = move_axis(index, d, 0)
-            index = reshape(index, shape=(size, *(1,) * (rank - r), *index.shape[1:]))
-        aligned.append(index)
+    rank = max(len(i.shape) - (d is not None) for i, d in zip(indices, dims, strict=True))
     rows = iota(dtype=np.dtype(np.int32), shape=(size,), dimension=0)
-    return (reshape(rows, shape=(size, *(1,) * rank)), *aligned)
+    return (reshape(rows, shape=(size, *(1,) * rank)), *aligned(indices, dims))
 
 
 def _joint_shape(indices: Sequence[Any]) -> Shape:
@@ -169,7 +163,7 @@ def _rest(shape: Shape, axes: Axes) -> Shape:
 
 
 def default_fill(dtype: Any) -> Any:
-    """What stands for missing elements: NaN, the least signed, greatest unsigned integer, True."""
+    """For missing elements: NaN, least signed, greatest unsigned integer, True."""
     kind = dtypes.kind(dtype)
     if kind in "fc":
         return float("nan")
@@ -241,11 +235,11 @@ class Gather(Linear):
             axes = shifted(params["axes"], d)
             out = gather(x, *indices, **{**params, "axes": axes})
             return out, len(_joint_shape(indices)) + d - sum(a < d for a in axes)
-        rows, *aligned = batched_indices(indices, index_dims, size)
+        rows, *each = batched_indices(indices, index_dims, size)
         if d is None:
-            return gather(x, *aligned, **params), 0
+            return gather(x, *each, **params), 0
         axes = (0, *(a + 1 for a in params["axes"]))
-        return gather(move_axis(x, d, 0), rows, *aligned, **{**params, "axes": axes}), 0
+        return gather(move_axis(x, d, 0), rows, *each, **{**params, "axes": axes}), 0
 
     def samples(self) -> Iterator[Sample]:
         x = np.arange(24.0).reshape(2, 3, 4)
@@ -381,14 +375,14 @@ class ScatterFamily(Linear):
 
 
 def read_mode(mode: str) -> dict[str, Any]:
-    """The gather mode that reads what a scatter in this mode wrote; zero for what it dropped."""
+    """The gather mode that reads what a scatter wrote, and zero for what it dropped."""
     if mode in ("drop", "fill"):
         return {"mode": "fill", "fill_value": 0}
     return {"mode": mode}
 
 
 class Scatter(ScatterFamily):
-    """The array with elements replaced; of several updates to one element the last one stays."""
+    """The array with elements replaced; of several updates to one element the last stays."""
 
     @staticmethod
     def write(target: Any, indices: tuple[Any, ...], updates: Any) -> None:
@@ -409,7 +403,8 @@ class Scatter(ScatterFamily):
         sizes = tuple(x.shape[a] for a in axes)
         kept = scatter_winners(*indices, sizes=sizes, mode=mode, dtype=cotangent.dtype)
         dims = tuple(range(len(shape)))
-        return masked_mul(broadcast_in_dim(kept, shape=read.shape, dims=dims), read)
+        kept = broadcast_in_dim(kept, shape=read.shape, broadcast_dimensions=dims)
+        return masked_mul(kept, read)
 
 
 class ScatterAdd(ScatterFamily):

@@ -20,15 +20,14 @@ from wengert.core.array import ArrayType, Shape
 from wengert.core.primitive import Primitive, Sample, Value
 from wengert.primitives.basis import (
     Linear,
-    add,
     batched_first,
     broadcast_in_dim,
     filled,
     masked_mul,
     move_axis,
     reduce_sum,
-    zeros_like,
 )
+from wengert.primitives.compare import select
 
 Padding = tuple[tuple[int, int, int], ...]
 
@@ -160,7 +159,7 @@ class Pad(Linear):
     def type_rule(self, x: Any, value: Any, padding_config: Padding) -> Any:
         if value.shape or value.dtype != x.dtype:
             raise errors.ShapeError(
-                f"pad of {x} needs a padding value of its dtype without dimensions, got {value}."
+                f"pad of {x} needs a scalar of its dtype as padding value, got {value}."
             )
         shape, _, _ = _padding(x.shape, padding_config)
         return ArrayType(shape, x.dtype, x.weak_type and value.weak_type)
@@ -197,12 +196,15 @@ class Pad(Linear):
         if dims[1] is None:
             return pad(x, args[1], padding_config=config), 0
         shape, _, _ = _padding(x.shape, config)
-        # a value for each row: it multiplies the indicator of the padded places
-        zero, one = (filled(ArrayType((), x.dtype), bit) for bit in (0, 1))
-        padded = pad(zeros_like(x), one, padding_config=config)
-        values = broadcast_in_dim(args[1], shape=shape, dims=(0,))
-        kept = pad(x, zero, padding_config=config)
-        return add(kept, masked_mul(padded, values)), 0
+        # a value for each row
+        bits = (
+            filled(ArrayType(t, dtypes.BOOL), bit) for t, bit in ((x.shape, False), ((), True))
+        )
+        zero = filled(ArrayType((), x.dtype), 0)
+        values = broadcast_in_dim(args[1], shape=shape, broadcast_dimensions=(0,))
+        return select(
+            pad(*bits, padding_config=config), values, pad(x, zero, padding_config=config)
+        ), 0
 
     def samples(self) -> Iterator[Sample]:
         x = np.arange(1.0, 7.0).reshape(2, 3)
@@ -304,7 +306,7 @@ def _reversed(ndim: int, dimensions: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(None, None, -1 if d in dimensions else None) for d in range(ndim))
 
 
-def shifted(axes: Sequence[int], batch_dim: int) -> tuple[int, ...]:
+def shifted(axes: Sequence[int], batch_dim: Any) -> tuple[int, ...]:
     """Axes of an operand as axes of the operand that has a batch dimension in addition."""
     return tuple(a + (a >= batch_dim) for a in axes)
 

@@ -38,11 +38,14 @@ _SHIFTS = tuple(
 )
 _GROUPS = tuple(np.uint32(i) for i in range(6))
 
-#: Blocks hashed at a time: what is read and written again and again stays in the first cache.
-_CHUNK = 2048
+#: Blocks hashed at a time: what is read and written again and again stays in the second cache.
+_CHUNK = 1 << 15
 #: Up to this many blocks, one Python integer that holds them all beats NumPy's call overhead.
-_MAX_LANES = 64
+_MAX_LANES = 128
 _MAX_WORDS = 2**32 - 1
+
+
+# -- the hash --------------------------------------------------------------------------------
 
 
 def hash_blocks(k1: Words, k2: Words, x1: Words, x2: Words) -> tuple[Words, Words]:
@@ -57,24 +60,26 @@ def hash_blocks(k1: Words, k2: Words, x1: Words, x2: Words) -> tuple[Words, Word
     shape = np.broadcast_shapes(k1.shape, k2.shape, x1.shape, x2.shape)
     y1 = np.array(np.broadcast_to(x1, shape), np.uint32, order="C").reshape(-1)
     y2 = np.array(np.broadcast_to(x2, shape), np.uint32, order="C").reshape(-1)
-    if k1.ndim or k2.ndim:
-        k1 = np.ascontiguousarray(np.broadcast_to(k1, shape)).reshape(-1)
-        k2 = np.ascontiguousarray(np.broadcast_to(k2, shape)).reshape(-1)
-    _hash_in_place(k1, k2, y1, y2)
+    key_shape = (1,) if k1.size == k2.size == 1 else shape
+    first, second = (
+        np.ascontiguousarray(np.broadcast_to(k, key_shape)).reshape(-1) for k in (k1, k2)
+    )
+    _hash_in_place(first, second, y1, y2)
     return y1.reshape(shape), y2.reshape(shape)
 
 
 def _hash_in_place(k1: Words, k2: Words, x1: Words, x2: Words) -> None:
-    """Replace the flat counter blocks by random blocks; keys are 0-d or as long."""
+    """Replace the flat counter blocks by random blocks; keys are as long, or of length 1."""
     size = x1.shape[0]
     if size <= _MAX_LANES:
-        y1, y2 = _hash_lanes(_pack(k1, size), _pack(k2, size), _pack(x1, size), _pack(x2, size), size)
+        packed = (_pack(words, size) for words in (k1, k2, x1, x2))
+        y1, y2 = _hash_lanes(*packed, size)
         x1[:], x2[:] = _unpack(y1, size), _unpack(y2, size)
         return
     scratch = np.empty(min(size, _CHUNK), np.uint32)
     for start in range(0, size, _CHUNK):
         part = slice(start, min(start + _CHUNK, size))
-        a, b = (k1[part], k2[part]) if k1.ndim else (k1, k2)
+        a, b = (k1, k2) if k1.shape[0] == 1 else (k1[part], k2[part])
         _hash_chunk(a, b, x1[part], x2[part], scratch[: part.stop - start])
 
 
@@ -96,7 +101,7 @@ def _hash_chunk(k1: Words, k2: Words, x1: Words, x2: Words, scratch: Words) -> N
 # -- few blocks: each is a lane of 64 bits in one Python integer -----------------------------
 
 
-@lru_cache(maxsize=_MAX_LANES + 1)
+@lru_cache(maxsize=2 * _MAX_LANES + 1)
 def _ones(lanes: int) -> int:
     return sum(1 << (64 * i) for i in range(lanes))
 
@@ -122,9 +127,17 @@ def _hash_lanes(k1: int, k2: int, x1: int, x2: int, lanes: int) -> tuple[int, in
     return x1 & mask, x2
 
 
+def _hash_few(key: Words, x1: int, x2: int, lanes: int) -> Words:
+    """The first words of all packed blocks, then the second words, under one key."""
+    k1, k2 = key.tolist()
+    ones = _ones(lanes)
+    y1, y2 = _hash_lanes(k1 * ones, k2 * ones, x1, x2, lanes)
+    return _unpack(y1 | (y2 << (64 * lanes)), 2 * lanes).astype(np.uint32)
+
+
 def _pack(words: Words, lanes: int) -> int:
-    if words.ndim == 0:
-        return int(words) * _ones(lanes)
+    if words.shape[0] == 1:
+        return int(words[0]) * _ones(lanes)
     return int.from_bytes(words.astype("<u8").tobytes(), "little")
 
 
@@ -133,7 +146,7 @@ def _unpack(packed: int, lanes: int) -> Words:
 
 
 @lru_cache(maxsize=256)
-def _packed_range(start: int, stop: int, padding: int) -> int:
+def _packed_range(start: int, stop: int, padding: int = 0) -> int:
     """Counters `start` .. `stop - 1` and `padding` zeros, packed."""
     return sum(i << (64 * lane) for lane, i in enumerate([*range(start, stop), *[0] * padding]))
 
@@ -142,56 +155,51 @@ def _packed_range(start: int, stop: int, padding: int) -> int:
 
 
 def original_words(keys: Words, count: int) -> Words:
-    """`count` random words per key in the original layout: keys `(B, 2)` to words `(B, count)`."""
+    """`count` random words per key in the original layout: keys `(B, 2)` to words `(B, count)`.
+
+    Raises:
+      ValueError: where the 32-bit counters of the layout do not suffice.
+    """
     if count > _MAX_WORDS:
         raise ValueError(
-            f"one key of the original threefry2x32 layout gives at most 2**32 - 1 words, "
-            f"{count} were asked for. Split the key, or use "
-            "key(seed, impl='threefry2x32_partitionable')."
+            f"one key of the original threefry2x32 layout gives at most 2**32 - 1 words, but "
+            f"{count} are asked for. Split the key and draw in parts, or use a key with "
+            "impl='threefry2x32_partitionable'."
         )
     half, batch = (count + 1) // 2, keys.shape[0]
     if batch == 1 and half <= _MAX_LANES:
-        ones = _ones(half)
-        y1, y2 = _hash_lanes(
-            int(keys[0, 0]) * ones,
-            int(keys[0, 1]) * ones,
-            _packed_range(0, half, 0),
-            _packed_range(half, count, 2 * half - count),
-            half,
-        )
-        out = np.empty((1, 2 * half), np.uint32)
-        out[0, :half], out[0, half:] = _unpack(y1, half), _unpack(y2, half)
-        return out[:, :count]
-    first = np.arange(half, dtype=np.uint32)
-    second = np.arange(half, 2 * half, dtype=np.uint32)
-    second[count - half :] = 0
+        second = _packed_range(half, count, 2 * half - count)
+        return _hash_few(keys[0], _packed_range(0, half), second, half)[None, :count]
+    counters = np.arange(2 * half, dtype=np.uint32)
+    counters[count:] = 0
+    first, second = counters[:half], counters[half:]
     if batch == 1:
-        out = np.concatenate([first, second])
-        _hash_in_place(keys[0, 0], keys[0, 1], out[:half], out[half:])
-        return out[None, :count]
+        _hash_in_place(keys[0, :1], keys[0, 1:], first, second)
+        return counters[None, :count]
     y1, y2 = hash_blocks(keys[:, :1], keys[:, 1:], first, second)
     return np.concatenate([y1, y2[:, : count - half]], axis=1)
 
 
-def indexed_blocks(keys: Words, count: int) -> tuple[Words, Words]:
-    """Blocks 0 .. count-1 of the partitionable layout: two arrays `(B, count)`."""
-    if count <= _MAX_WORDS:
-        low, high = np.arange(count, dtype=np.uint32), np.uint32(0)
-    else:
-        index = np.arange(count, dtype=np.uint64)
-        low, high = index.astype(np.uint32), (index >> np.uint64(32)).astype(np.uint32)
-    if keys.shape[0] == 1:
-        k1, k2 = keys[0, 0], keys[0, 1]
-        y1, y2 = hash_blocks(k1, k2, high, low)
-        return y1[None], y2[None]
-    return hash_blocks(keys[:, :1], keys[:, 1:], high, low)
+def indexed_blocks(keys: Words, count: int) -> Words:
+    """Blocks 0 .. count-1 of the partitionable layout: keys `(B, 2)` to `(2, B, count)`."""
+    if keys.shape[0] == 1 and count <= _MAX_LANES:
+        return _hash_few(keys[0], 0, _packed_range(0, count), count).reshape(2, 1, count)
+    blocks = np.zeros((2, keys.shape[0], count), np.uint32)
+    index = np.arange(count, dtype=np.uint32 if count <= _MAX_WORDS else np.uint64)
+    blocks[1] = index.astype(np.uint32)
+    if count > _MAX_WORDS:
+        blocks[0] = index >> np.uint64(32)
+    first, second = blocks.reshape(2, -1)
+    k1, k2 = keys.T if keys.shape[0] == 1 else np.repeat(keys.T, count, axis=1)
+    _hash_in_place(k1, k2, first, second)
+    return blocks
 
 
 def split_keys(keys: Words, count: int, layout: str) -> Words:
     """`count` new keys from each key: `(B, 2)` to `(B, count, 2)`."""
     if layout == ORIGINAL:
-        return original_words(keys, 2 * count).reshape(-1, count, 2)
-    return np.stack(indexed_blocks(keys, count), axis=-1)
+        return original_words(keys, 2 * count).reshape(keys.shape[0], count, 2)
+    return np.ascontiguousarray(indexed_blocks(keys, count).transpose(1, 2, 0))
 
 
 def fold_words(keys: Words, data: Words) -> Words:
@@ -202,8 +210,7 @@ def fold_words(keys: Words, data: Words) -> Words:
 
 def draw_bits(keys: Words, width: int, shape: Shape, layout: str) -> Words:
     """Random unsigned integers of `width` bits: keys `(B, 2)` to `(B, *shape)`."""
-    size = math.prod(shape)
-    batch = keys.shape[0]
+    size, batch = math.prod(shape), keys.shape[0]
     unsigned = np.dtype(f"u{width // 8}")
     if size == 0 or batch == 0:
         return np.zeros((batch, *shape), unsigned)
@@ -217,12 +224,40 @@ def draw_bits(keys: Words, width: int, shape: Shape, layout: str) -> Words:
             little = np.ascontiguousarray(words, "<u4").view(unsigned.newbyteorder("<"))
             flat = little[:, :size].astype(unsigned, copy=False)
     else:
-        high, low = indexed_blocks(keys, size)
-        if width == 64:
-            flat = _joined(high, low)
-        else:
-            flat = np.bitwise_xor(high, low, out=high).astype(unsigned, copy=False)
+        flat = _combined(*indexed_blocks(keys, size), width)
     return flat.reshape(batch, *shape)
+
+
+def draw_some_bits(keys: Words, index: Words, size: int, width: int, layout: str) -> Words:
+    """Single elements of draws of `size` elements of 32 or 64 bits, without the rest.
+
+    Args:
+      keys: `(n, 2)`, one key per element.
+      index: `(n,)` int64, which element of the draw of that key.
+
+    Returns:
+      `(n,)` unsigned integers: those that `draw_bits` has at these places.
+    """
+    low = index.astype(np.uint32)
+    if layout == PARTITIONABLE:
+        high = (index >> 32).astype(np.uint32)
+        return _combined(*hash_blocks(keys[:, 0], keys[:, 1], high, low), width)
+    if width == 64:
+        return _joined(*hash_blocks(keys[:, 0], keys[:, 1], low, low + np.uint32(size)))
+    half = np.uint32((size + 1) // 2)
+    in_second = low >= half
+    first = np.where(in_second, low - half, low)
+    second = first + half
+    second[second >= size] = 0
+    y1, y2 = hash_blocks(keys[:, 0], keys[:, 1], first, second)
+    return np.where(in_second, y2, y1)
+
+
+def _combined(high: Words, low: Words, width: int) -> Words:
+    """Elements of the partitionable layout from their blocks."""
+    if width == 64:
+        return _joined(high, low)
+    return np.bitwise_xor(high, low, out=high).astype(f"u{width // 8}", copy=False)
 
 
 def _joined(high: Words, low: Words) -> Words:

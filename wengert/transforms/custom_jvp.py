@@ -135,7 +135,7 @@ class custom_jvp:  # noqa: N801  (a decorator: JAX's name)
     ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self._signature = Signature(fun, nondiff_argnums, nondiff_argnames)
+        self.signature = Signature(fun, nondiff_argnums, nondiff_argnames)
         self.jvp: Callable[..., Any] | None = None
 
     def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,19 +164,19 @@ class custom_jvp:  # noqa: N801  (a decorator: JAX's name)
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.jvp is None:
             raise errors.CustomRuleError(
-                f"the custom_jvp function {self._signature.name} has no rule yet. Give it one: "
-                f"{self._signature.name}.defjvp(lambda primals, tangents: (out, tangent_out))"
+                f"the custom_jvp function {self.signature.name} has no rule yet. Give it one: "
+                f"{self.signature.name}.defjvp(lambda primals, tangents: (out, tangent_out))"
             )
-        nondiff, rest = self._signature.split(self._signature.positional(args, kwargs))
+        nondiff, rest = self.signature.split(self.signature.positional(args, kwargs))
         leaves, in_tree = tree.flatten(rest)
         values = [as_array(leaf) for leaf in leaves]
         out_trees: list[Any] = []
 
         def body(*free: Any) -> Any:
-            return self.fun(*self._signature.merge(nondiff, free))
+            return self.fun(*self.signature.merge(nondiff, free))
 
         flat = flat_function(body, in_tree, out_trees.append)
-        rule = _FlatRule(self.jvp, nondiff, in_tree, out_trees.append, self._signature.name)
+        rule = _FlatRule(self.jvp, nondiff, in_tree, out_trees.append, self.signature.name)
         out = custom_jvp_call(*values, fun=flat, rule=rule, closed=0)
         return tree.unflatten(out_trees[0], out)
 

@@ -202,7 +202,7 @@ class custom_vjp:  # noqa: N801  (a decorator: JAX's name)
     ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self._signature = Signature(fun, nondiff_argnums, nondiff_argnames)
+        self.signature = Signature(fun, nondiff_argnums, nondiff_argnames)
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
 
@@ -214,19 +214,19 @@ class custom_vjp:  # noqa: N801  (a decorator: JAX's name)
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = self._signature.name
+        name = self.signature.name
         if self.fwd is None or self.bwd is None:
             raise errors.CustomRuleError(
                 f"the custom_vjp function {name} has no rules yet. Give it some: "
                 f"{name}.defvjp(fwd, bwd)"
             )
-        nondiff, rest = self._signature.split(self._signature.positional(args, kwargs))
+        nondiff, rest = self.signature.split(self.signature.positional(args, kwargs))
         leaves, in_tree = tree.flatten(rest)
         values = [as_array(leaf) for leaf in leaves]
-        rules = _FlatRules(self.fwd, self.bwd, nondiff, in_tree, rest, self._signature)
+        rules = _FlatRules(self.fwd, self.bwd, nondiff, in_tree, rest, self.signature)
 
         def body(*free: Any) -> Any:
-            return self.fun(*self._signature.merge(nondiff, free))
+            return self.fun(*self.signature.merge(nondiff, free))
 
         out = custom_vjp_call(
             *values,

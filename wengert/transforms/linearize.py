@@ -198,7 +198,12 @@ class LinearizeInterpreter(Interpreter):
 
     def dual(self, out: Value, entry: Any) -> DualTracer:
         """A followed result, whose tangent the entry computes."""
-        return DualTracer(self.tag, out, self.tape.append(entry))
+        tape = self.tape
+        if tape.locations is None:
+            entries = tape.entries
+            entries.append(entry)
+            return DualTracer(self.tag, out, len(entries) - 1)
+        return DualTracer(self.tag, out, tape.append(entry))
 
     def linearize_by_jvp(
         self, primitive: Primitive, args: Sequence[Any], params: Params
