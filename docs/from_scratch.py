@@ -127,9 +127,9 @@ class Elementwise(Primitive):
 
     def batch(self, args: Sequence[Any], batched: Sequence[bool], **params: Any) -> Any:
         rank = max(np.ndim(a) - b for a, b in zip(args, batched, strict=True))
-        return self(*(
-            expand(a, rank=rank) if b else a for a, b in zip(args, batched, strict=True)
-        ))
+        return self(
+            *(expand(a, rank=rank) if b else a for a, b in zip(args, batched, strict=True))
+        )
 
 
 class Linear(Primitive):
@@ -187,7 +187,9 @@ class Spread(Linear):
 
     @staticmethod
     def compute(x: Any, shape: tuple[int, ...]) -> Any:
-        return np.broadcast_to(np.reshape(x, np.shape(x) + (1,) * (len(shape) - np.ndim(x))), shape)
+        return np.broadcast_to(
+            np.reshape(x, np.shape(x) + (1,) * (len(shape) - np.ndim(x))), shape
+        )
 
     def transpose(self, cotangent: Any, shape: tuple[int, ...], **params: Any) -> Any:
         return total(cotangent, keep=len(shape))
@@ -362,7 +364,9 @@ def simple(x: Any, w: Any) -> Any:
 assert grad(simple)(3.0, 1.0) == 33.0  # the first user's notebook
 assert grad(grad(simple))(3.0, 1.0) == 20.0
 assert jvp(grad(simple), (3.0, 1.0), (1.0, 0.0)) == (33.0, 20.0)  # forward over reverse
-assert np.allclose(grad(lambda v: total(sin(v) * v, keep=0))(np.array([0.0, 1.0])), [0, 1.38177329])
+assert np.allclose(
+    grad(lambda v: total(sin(v) * v, keep=0))(np.array([0.0, 1.0])), [0, 1.38177329]
+)
 
 
 # ==== 5. Batching ===============================================================================
@@ -416,7 +420,9 @@ def jacrev(f: Callable[..., Any]) -> Callable[..., Any]:
     return jacobian
 
 
-assert np.allclose(jacrev(lambda x: sin(x) * x)(points), np.diag(np.sin(points) + points * np.cos(points)))
+assert np.allclose(
+    jacrev(lambda x: sin(x) * x)(points), np.diag(np.sin(points) + points * np.cos(points))
+)
 
 
 # ==== 6. Tracing to a program ===================================================================
@@ -433,7 +439,9 @@ class Variable(Tracer):
 @dataclass
 class TraceInterpreter(Interpreter):
     parent: Interpreter
-    equations: list[tuple[str, Primitive, list[Any], dict[str, Any]]] = field(default_factory=list)
+    equations: list[tuple[str, Primitive, list[Any], dict[str, Any]]] = field(
+        default_factory=list
+    )
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         out = Variable(self, f"v{len(self.equations)}")
@@ -462,4 +470,6 @@ program = make_program(simple, "x", "w")
 assert [type(primitive).__name__ for _, primitive, _, _ in program[0]] == ["Add", "Mul", "Mul"]
 assert evaluate(program, x=3.0, w=1.0) == simple(3.0, 1.0)
 assert grad(lambda x: evaluate(program, x=x, w=1.0))(3.0) == 33.0  # programs transform too
-assert evaluate(make_program(grad(simple), "x", "w"), x=3.0, w=1.0) == 33.0  # and are transformed
+assert (
+    evaluate(make_program(grad(simple), "x", "w"), x=3.0, w=1.0) == 33.0
+)  # and are transformed

@@ -69,7 +69,9 @@ def same_signature(expected: str, got: str) -> bool:
     if theirs is None or ours is None or theirs[1] != ours[1]:
         return False
     names = [
-        re.findall(r"(\w+)\s*(?::[^=,()]*(?:\[[^\]]*\])*[^=,]*)?(?:=\s*(\w+|\(\)))?\s*(?:,|$)", m[2])
+        re.findall(
+            r"(\w+)\s*(?::[^=,()]*(?:\[[^\]]*\])*[^=,]*)?(?:=\s*(\w+|\(\)))?\s*(?:,|$)", m[2]
+        )
         for m in (theirs, ours)
     ]
     shared = names[1]
@@ -123,7 +125,9 @@ def main() -> int:
     HTML.parent.mkdir(exist_ok=True)
     HTML.write_text(HTMLExporter().from_notebook_node(notebook)[0], encoding="utf-8")
     agreed = sum(same for *_, same in rows)
-    console.print(f"{agreed} of {len(rows)} cells equal; rendered copy: {HTML.relative_to(HERE.parent)}")
+    console.print(
+        f"{agreed} of {len(rows)} cells equal; rendered copy: {HTML.relative_to(HERE.parent)}"
+    )
     return 0 if agreed == len(rows) else 1
 
 

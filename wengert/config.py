@@ -66,4 +66,8 @@ memory_budget = Setting(
     "memory_budget", 1 << 30, "bytes that a chunk of a Jacobian may take with chunk_size='auto'"
 )
 
-SETTINGS: tuple[Setting[bool] | Setting[int], ...] = (debug_nans, debug_key_reuse, memory_budget)
+SETTINGS: tuple[Setting[bool] | Setting[int], ...] = (
+    debug_nans,
+    debug_key_reuse,
+    memory_budget,
+)

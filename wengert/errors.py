@@ -355,6 +355,30 @@ class GradientMismatchError(WengertError, AssertionError):
     """
 
 
+class RuleError(WengertError, AssertionError):
+    """`check_primitive` found two rules of a primitive that contradict each other.
+
+    >>> from wengert import testing
+    >>> from wengert.extend import ArrayType, Elementwise
+    >>> class Twice(Elementwise):
+    ...     compute = staticmethod(lambda x: x + x)
+    ...     partials = (lambda out, x: 2,)
+    ...     def type_rule(self, x):
+    ...         return ArrayType((7,), x.dtype)
+    >>> testing.check_primitive(Twice())
+    Traceback (most recent call last):
+        ...
+    wengert.errors.RuleError: twice(float64[]): results [...], type rule says [...]
+
+    The family's own type rule is right:
+
+    >>> class Double(Elementwise):
+    ...     compute = staticmethod(lambda x: x + x)
+    ...     partials = (lambda out, x: 2,)
+    >>> testing.check_primitive(Double())
+    """
+
+
 class NanError(WengertError, FloatingPointError):
     """Under `debug_nans`: where the first NaN arose.
 
@@ -368,9 +392,9 @@ class NanError(WengertError, FloatingPointError):
     Array(0., dtype=float32, weak_type=True)
     """
 
-    def __init__(self, primitive: str, location: Any, backward: bool = False) -> None:
-        where = "in the derivative (reverse pass) of the operation" if backward else ""
-        super().__init__(f"the first NaN arose in '{primitive}' {where}{_at(location)}".rstrip())
+    def __init__(self, primitive: str, location: Any, reverse_of: str | None = None) -> None:
+        where = f", in the reverse pass of '{reverse_of}'" if reverse_of else ""
+        super().__init__(f"the first NaN arose in '{primitive}'{where}{_at(location)}")
 
 
 class KeyReuseError(WengertError, ValueError):

@@ -12,12 +12,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import optree
 
 from wengert.core import tree as core
+from wengert.core.keypath import (
+    Boxed,
+    DictKey,
+    FlattenedIndexKey,
+    GetAttrKey,
+    KeyedEntry,
+    KeyEntry,
+    KeyPath,
+    SequenceKey,
+    box_leaves,
+    key_of,
+    keystr,
+    one_level,
+)
 from wengert.core.tree import TreeDef
 
 T = TypeVar("T")
@@ -35,103 +49,6 @@ class _Missing:
 _MISSING = _Missing()
 
 
-# -- key paths ---------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class SequenceKey:
-    """The position of a child in a sequence."""
-
-    idx: int
-
-    def __str__(self) -> str:
-        return f"[{self.idx!r}]"
-
-
-@dataclasses.dataclass(frozen=True)
-class DictKey:
-    """The key of a child in a mapping."""
-
-    key: Hashable
-
-    def __str__(self) -> str:
-        return f"[{self.key!r}]"
-
-
-@dataclasses.dataclass(frozen=True)
-class GetAttrKey:
-    """The name of a child that is an attribute."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f".{self.name}"
-
-
-@dataclasses.dataclass(frozen=True)
-class FlattenedIndexKey:
-    """The position of a child of a registered class that names no keys."""
-
-    key: int
-
-    def __str__(self) -> str:
-        return f"[<flat index {self.key}>]"
-
-
-KeyEntry = Any
-KeyPath = tuple[KeyEntry, ...]
-
-
-class _KeyedEntry(optree.PyTreeEntry):
-    """The path entry of a class that was registered with keys: the key itself."""
-
-    def codify(self, /, node: str = "") -> str:
-        return f"{node}{self.entry}"
-
-
-def _key(entry: optree.PyTreeEntry) -> KeyEntry:
-    if isinstance(entry, _KeyedEntry):
-        return entry.entry
-    if isinstance(entry, optree.NamedTupleEntry | optree.StructSequenceEntry):
-        return GetAttrKey(entry.field)
-    if isinstance(entry, optree.GetAttrEntry):
-        return GetAttrKey(entry.name)
-    if isinstance(entry, optree.SequenceEntry):
-        return SequenceKey(entry.entry)
-    if isinstance(entry, optree.MappingEntry):
-        return DictKey(entry.entry)
-    return FlattenedIndexKey(entry.entry)
-
-
-def keystr(keys: Iterable[KeyEntry], *, simple: bool = False, separator: str = "") -> str:
-    """A key path as text.
-
-    Args:
-      keys: the entries of the path.
-      simple: write bare names, positions and keys instead of Python's access syntax.
-      separator: what stands between two entries.
-
-    >>> path = (DictKey("w"), SequenceKey(0))
-    >>> keystr(path)
-    "['w'][0]"
-    >>> keystr(path, simple=True, separator="/")
-    'w/0'
-    """
-    return separator.join(str(_bare(key) if simple else key) for key in keys)
-
-
-def _bare(key: KeyEntry) -> Any:
-    match key:
-        case SequenceKey():
-            return key.idx
-        case DictKey() | FlattenedIndexKey():
-            return key.key
-        case GetAttrKey():
-            return key.name
-        case _:
-            return key
-
-
 # -- taking apart, building, mapping -----------------------------------------------------------
 
 
@@ -143,7 +60,7 @@ def tree_flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], T
       is_leaf: a predicate; where it is true of a node, the node is a leaf.
 
     >>> tree_flatten({"b": (1, None), "a": [2]})
-    ([2, 1], PyTreeSpec({'a': [*], 'b': (*, None)}, namespace='wengert'))
+    ([2, 1], PyTreeSpec({'a': [*], 'b': (*, None)}))
     """
     return core.flatten(tree, is_leaf)
 
@@ -277,8 +194,8 @@ def tree_transpose(
     for row in rows:
         if core.structure(row) != inner_treedef:
             raise ValueError(
-                f"cannot transpose: a subtree has the structure {core.structure(row)}, the inner "
-                f"structure is {inner_treedef}."
+                f"cannot transpose: a subtree has the structure {core.structure(row)}, the "
+                f"inner structure is {inner_treedef}."
             )
     columns = zip(*(core.leaves(row) for row in rows), strict=True)
     outer = [core.unflatten(outer_treedef, column) for column in columns]
@@ -315,43 +232,13 @@ def tree_flatten_with_path(
     [((SequenceKey(idx=0),), 1), ((SequenceKey(idx=1), DictKey(key='a')), 2)]
     """
     if is_leaf_takes_path and is_leaf is not None:
-        tree, is_leaf = _box_leaves(tree, is_leaf, ()), None
+        tree, is_leaf = box_leaves(tree, is_leaf, ()), None
     accessors, leaves, treedef = optree.tree_flatten_with_accessor(
         tree, is_leaf=is_leaf, namespace=core.NAMESPACE
     )
-    paths = [tuple(_key(entry) for entry in accessor) for accessor in accessors]
-    leaves = [leaf.node if type(leaf) is _Boxed else leaf for leaf in leaves]
+    paths = [tuple(key_of(entry) for entry in accessor) for accessor in accessors]
+    leaves = [leaf.node if type(leaf) is Boxed else leaf for leaf in leaves]
     return list(zip(paths, leaves, strict=True)), treedef
-
-
-class _Boxed:
-    """A subtree that is taken for a leaf."""
-
-    __slots__ = ("node",)
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
-
-
-def _box_leaves(tree: Any, is_leaf: Callable[[KeyPath, Any], bool], path: KeyPath) -> Any:
-    """The tree with every node for which the predicate holds made a leaf."""
-    if is_leaf(path, tree):
-        return _Boxed(tree)
-    children, treedef = _one_level(tree)
-    if optree.treespec_is_leaf(treedef):
-        return tree
-    boxed = [_box_leaves(child, is_leaf, (*path, key)) for key, child in children]
-    return core.unflatten(treedef, boxed)
-
-
-def _one_level(tree: Any) -> tuple[list[tuple[KeyEntry, Any]], TreeDef]:
-    """The children of a node with their keys, and the structure of this one level."""
-    accessors, children, treedef = optree.tree_flatten_with_accessor(
-        tree, is_leaf=lambda node: node is not tree, namespace=core.NAMESPACE
-    )
-    if optree.treespec_is_leaf(treedef):
-        return [], treedef
-    return [(_key(a[0]), child) for a, child in zip(accessors, children, strict=True)], treedef
 
 
 def tree_leaves_with_path(
@@ -463,7 +350,7 @@ def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[KeyEntry, Any]], 
     ([(SequenceKey(idx=0), 5)], None)
     """
     _, metadata = flatten_one_level(tree)
-    return _one_level(tree)[0], metadata
+    return one_level(tree)[0], metadata
 
 
 def is_tree_node(typ: type) -> bool:
@@ -545,7 +432,7 @@ def register_pytree_with_keys(
         pairs = tuple(pairs)
         return tuple(child for _, child in pairs), static, tuple(key for key, _ in pairs)
 
-    core.register_node(nodetype, flatten, unflatten_func, _KeyedEntry)
+    core.register_node(nodetype, flatten, unflatten_func, KeyedEntry)
 
 
 def register_pytree_node_class(cls: type[T]) -> type[T]:
@@ -599,9 +486,9 @@ def register_dataclass(
     Args:
       nodetype: the class.
       data_fields: the attributes that are children.
-      meta_fields: the attributes that are static; they must be hashable. Give both lists or, for
-        a dataclass, neither: then a field is static that was declared with `tree.static()`
-        or with `metadata={"static": True}`.
+      meta_fields: the attributes that are static; they must be hashable. Give both lists or,
+        for a dataclass, neither: then a field is static that was declared with
+        `tree.static()` or with `metadata={"static": True}`.
       drop_fields: fields of a dataclass that are in neither list.
 
     Raises:
@@ -668,7 +555,7 @@ core.register_node(
     Partial,
     lambda p: ((p.args, p.keywords), p.func, (GetAttrKey("args"), GetAttrKey("keywords"))),
     lambda func, bound: Partial(func, *bound[0], **bound[1]),
-    _KeyedEntry,
+    KeyedEntry,
 )
 
 __all__ = [

@@ -9,15 +9,33 @@ and are installed on `ArrayLike` by `wengert.numpy.methods`; tracers share them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wengert import errors
 from wengert.core import dtypes
 from wengert.core.dtypes import DType, DTypeLike
 
 Shape = tuple[int, ...]
+
+
+def broadcast_shape(shapes: Sequence[Shape], name: str) -> Shape:
+    """The shape that operands of these shapes broadcast to, by NumPy's rule."""
+    first = shapes[0]
+    for shape in shapes:
+        if shape != first:
+            break
+    else:
+        return first
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise errors.ShapeError(
+            f"{name} got operands of shapes {' and '.join(map(str, shapes))}, which do not "
+            "broadcast: read from the right, sizes must be equal or 1.",
+        ) from None
 
 
 class ArrayType:
@@ -179,7 +197,9 @@ class Array(ArrayLike):
         """The raw bytes of the elements."""
         return self._value.tobytes(order)  # type: ignore[no-any-return]
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(
+        self, dtype: DTypeLike = None, copy: bool | None = None
+    ) -> np.ndarray[Any, Any]:
         value = np.asarray(self._value)
         if dtype is not None and value.dtype != dtype:
             if copy is False:
@@ -272,16 +292,19 @@ def as_array(value: Any) -> Any:
         return Array(np.complex64(value), True)
     if isinstance(value, np.ndarray | np.generic):
         dtype = dtypes.as_dtype(value.dtype)
-        return Array(value if value.dtype == dtype and value.dtype.isnative else value.astype(dtype))
+        return Array(
+            value if value.dtype == dtype and value.dtype.isnative else value.astype(dtype)
+        )
     if hasattr(value, "__array__"):
         return as_array(np.asarray(value))
     if isinstance(value, float | int | complex):  # subclasses: enums, numpy-like scalars
-        base = next(k for k in (bool, int, float, complex) if isinstance(value, k))
-        return as_array(base(value))
+        return as_array(np.asarray(value).item())
     hint = ""
     if isinstance(value, list | tuple):
         hint = " Convert it first: wengert.numpy.array(value)."
-    raise TypeError(f"expected an array or a number, got {value!r} of type {kind.__name__}.{hint}")
+    raise TypeError(
+        f"expected an array or a number, got {value!r} of type {kind.__name__}.{hint}"
+    )
 
 
 def weak_integer(value: int) -> Any:

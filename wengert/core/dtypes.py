@@ -11,7 +11,7 @@ Nothing here canonicalises: a float64 stays a float64.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -29,10 +29,22 @@ INT32 = np.dtype(np.int32)
 FLOAT32 = np.dtype(np.float32)
 COMPLEX64 = np.dtype(np.complex64)
 
-_NAMES = (
-    "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 "
-    "float16 float32 float64 complex64 complex128"
-).split()
+_NAMES = [
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
 SUPPORTED: tuple[DType, ...] = (*(np.dtype(name) for name in _NAMES), bfloat16)
 _SUPPORTED = frozenset(SUPPORTED)
 
@@ -83,7 +95,7 @@ def _upper_bounds() -> dict[str, frozenset[str]]:
 _UPPER_BOUNDS = _upper_bounds()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _least_upper_bound(nodes: frozenset[str]) -> str:
     common = frozenset.intersection(*(_UPPER_BOUNDS[node] for node in nodes))
     return next(node for node in common if common <= _UPPER_BOUNDS[node])
@@ -114,7 +126,7 @@ def is_integer(dtype: DType) -> bool:
     return _KINDS.get(dtype) in ("i", "u")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _checked(dtype: DType) -> DType:
     native = dtype.newbyteorder("=")
     if native not in _SUPPORTED:
@@ -183,7 +195,9 @@ def dtype_of(value: Any) -> tuple[DType, bool]:
         return _SCALAR_DTYPES[type(value)], type(value) is not bool
     if isinstance(value, type) and value in _SCALAR_DTYPES:
         return _SCALAR_DTYPES[value], value is not bool
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+    if isinstance(value, np.dtype) or (
+        isinstance(value, type) and issubclass(value, np.generic)
+    ):
         return as_dtype(value), False
     dtype = getattr(value, "dtype", None)
     if dtype is None or isinstance(value, str):

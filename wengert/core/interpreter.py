@@ -36,7 +36,7 @@ class Tag:
 
     def __init__(self) -> None:
         self.alive = True
-        self.where: Location | None = None
+        self.where: Location | None = user_location()
 
 
 class Interpreter:
@@ -115,8 +115,7 @@ class NanCheckingInterpreter(EagerInterpreter):
         out = primitive.evaluate(args, params)
         for value in out if primitive.multiple_results else (out,):
             if _has_nan(value) and not any(_has_nan(arg) for arg in args):
-                raise errors.NanError(primitive.name, state.backward_location or user_location(),
-                                      backward=state.backward_location is not None)
+                raise errors.NanError(primitive.name, location(), state.reverse_of)
         return out
 
 
@@ -137,20 +136,24 @@ class _ThreadState(threading.local):
       run: calls a function with NumPy's floating-point warnings off. NaN and infinity are
         values here, and `debug_nans` finds them; a warning from inside a derivative would only
         point at our own code.
-      backward_location: during a reverse pass under `debug_nans`, the user's line whose
-        derivative is being taken.
+      location: the user's line that a program's equation or a tape's entry came from, while it
+        is being evaluated.
+      reverse_of: the primitive whose derivative is being taken, in a reverse pass under
+        `debug_nans`.
     """
 
     interpreter: Interpreter
     run: Callable[..., Any]
-    backward_location: Location | None
+    location: Location | None
+    reverse_of: str | None
 
     def __init__(self) -> None:
         self.interpreter = base_interpreter()
         quiet = contextvars.Context()
         quiet.run(np.seterr, all="ignore")
         self.run = quiet.run
-        self.backward_location = None
+        self.location = None
+        self.reverse_of = None
 
 
 def base_interpreter() -> EagerInterpreter:
@@ -168,6 +171,11 @@ def _rebase() -> None:
 
 
 config.debug_nans.on_change(_rebase)
+
+
+def location() -> Location | None:
+    """The user's line that is being executed, directly or through a program or a tape."""
+    return state.location or user_location()
 
 
 class Tracer(ArrayLike):
@@ -214,7 +222,7 @@ class Tracer(ArrayLike):
 
     def concrete(self, what: str) -> Any:
         """The value as a concrete array, for `what` (`bool()`, `int()` ...), or an error."""
-        raise errors.ConcretizationError(what, self.type, self.transformation, user_location())
+        raise errors.ConcretizationError(what, self.type, self.transformation, location())
 
     def __bool__(self) -> bool:
         return bool(self.concrete("bool()"))
@@ -243,7 +251,7 @@ class Tracer(ArrayLike):
         self._refuse("tolist()")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise errors.ConcretizationError(what, self.type, self.transformation, user_location())
+        raise errors.ConcretizationError(what, self.type, self.transformation, location())
 
     def __len__(self) -> int:
         if not self.shape:
@@ -260,5 +268,5 @@ class Tracer(ArrayLike):
 def escaped(tracer: Tracer) -> errors.EscapedTracerError:
     """The error for a tracer that is used after its transformation ended."""
     return errors.EscapedTracerError(
-        tracer.type, tracer.transformation, tracer.tag.where, user_location()
+        tracer.type, tracer.transformation, tracer.tag.where, location()
     )

@@ -19,14 +19,14 @@ is run with tracers for its tangents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from wengert import errors
 from wengert.core.array import Array, ArrayType
 from wengert.core.dtypes import SCALAR_TYPES, bfloat16
-from wengert.core.interpreter import EAGER, Params, Tracer, escaped, state
-from wengert.core.source import user_location
+from wengert.core.interpreter import EAGER, Params, Tracer, escaped, location, state
 
 #: An array, a tracer, or a Python scalar that takes its dtype from the other operands.
 Value = Any
@@ -113,8 +113,7 @@ class Primitive:
 
     def __init_subclass__(cls) -> None:
         if "name" not in cls.__dict__:
-            head, *rest = cls.__name__
-            cls.name = head.lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in rest)
+            cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(self) -> None:
         _INSTANCES.append(self)
@@ -154,7 +153,7 @@ class Primitive:
         except errors.WengertError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:
-            raise errors.with_operation(error, self.name, args, user_location()) from error
+            raise errors.with_operation(error, self.name, args, location()) from error
         if self.multiple_results:
             return [Array(o) for o in out]
         return Array(out, weak and bool(args))
@@ -175,6 +174,12 @@ class Primitive:
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         """Apply under a linearizing interpreter, to operands some of which it follows."""
         return interpreter.linearize_by_jvp(self, args, params)
+
+    def linear_entry(
+        self, args: Sequence[Value], primals: Sequence[Any], active: list[int], params: Params
+    ) -> Any:
+        """What a tape keeps of an application to tangents, at the positions `active`."""
+        raise errors.MissingRuleError(self.name, "linear_entry")
 
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any

@@ -14,7 +14,7 @@ import numpy as np
 
 from wengert import errors
 from wengert.core.array import Array, ArrayType
-from wengert.core.interpreter import Params
+from wengert.core.interpreter import Params, state
 from wengert.core.primitive import Primitive
 from wengert.core.source import Location
 
@@ -112,12 +112,17 @@ class Program:
         def read(atom: Atom) -> Any:
             return atom.value if type(atom) is Literal else environment[atom]  # type: ignore[index]
 
-        for equation in self.equations:
-            out = equation.primitive(*map(read, equation.inputs), **equation.params)
-            if equation.primitive.multiple_results:
-                environment.update(zip(equation.outputs, out, strict=True))
-            else:
-                environment[equation.outputs[0]] = out
+        before = state.location
+        try:
+            for equation in self.equations:
+                state.location = equation.location
+                out = equation.primitive(*map(read, equation.inputs), **equation.params)
+                if equation.primitive.multiple_results:
+                    environment.update(zip(equation.outputs, out, strict=True))
+                else:
+                    environment[equation.outputs[0]] = out
+        finally:
+            state.location = before
         return [read(atom) for atom in self.outputs]
 
     def closed(self) -> Program:

@@ -12,10 +12,9 @@ from typing import Any
 
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType
-from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, escaped, state
+from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, escaped, location, state
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
-from wengert.core.source import user_location
 
 
 class ProgramTracer(Tracer):
@@ -55,7 +54,7 @@ class TraceInterpreter(Interpreter):
         atoms = [self.atom(arg) for arg in args]
         types = primitive.type_rule(*(atom.type for atom in atoms), **params)
         outputs = [Variable(t) for t in (types if primitive.multiple_results else [types])]
-        self.equations.append(Equation(primitive, atoms, outputs, params, user_location()))
+        self.equations.append(Equation(primitive, atoms, outputs, params, location()))
         tracers = [ProgramTracer(self.tag, v) for v in outputs]
         return tracers if primitive.multiple_results else tracers[0]
 

@@ -17,10 +17,12 @@ from wengert.core.array import Array, ArrayType
 NAMESPACE = "wengert"
 TreeDef = optree.PyTreeSpec
 _LEAF_TYPES = frozenset({Array, float, int, complex, bool, ArrayType})
-_LEAF = optree.tree_structure(0, namespace=NAMESPACE)
+_LEAF = optree.tree_structure(0.0, namespace=NAMESPACE)  # type: ignore[arg-type]
 
 
-def flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeDef]:
+def flatten(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[Any], TreeDef]:
     """The leaves of a tree, and its structure."""
     if type(tree) in _LEAF_TYPES and is_leaf is None:
         return [tree], _LEAF
@@ -45,7 +47,9 @@ def structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> TreeDe
     return optree.tree_structure(tree, is_leaf=is_leaf, namespace=NAMESPACE)
 
 
-def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+def map(
+    f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> Any:
     """`f` applied leaf by leaf to trees of one structure."""
     return optree.tree_map(f, tree, *rest, is_leaf=is_leaf, namespace=NAMESPACE)
 
@@ -80,7 +84,7 @@ def register_node(
     """
     optree.register_pytree_node(
         cls,
-        flatten_function,  # type: ignore[arg-type]
+        flatten_function,
         unflatten_function,
         path_entry_type=entry_type,
         namespace=NAMESPACE,
@@ -103,7 +107,7 @@ def register_dataclass(
         return children, tuple(getattr(instance, name) for name in static), names
 
     def join(meta: tuple[Any, ...], children: Iterable[Any]) -> Any:
-        instance = object.__new__(cls)  # not __init__: leaves may be placeholders
+        instance: Any = object.__new__(cls)  # not __init__: leaves may be placeholders
         for name, value in zip((*names, *static), (*children, *meta), strict=True):
             object.__setattr__(instance, name, value)
         return instance

@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes
-from wengert.core.array import Array, Shape, as_array, weak_integer
+from wengert.core.array import Array, as_array, weak_integer
 from wengert.core.dtypes import DType, DTypeLike
 from wengert.core.interpreter import Tracer, state
 from wengert.numpy.promotion import promote, to_dtype
@@ -268,7 +268,7 @@ def view(x: Any, dtype: DTypeLike = None) -> Value:
         return reshape(bitcast_convert(x, dtype=wanted), shape=(*lead, last * (old // new)))
     if last * old % new:
         raise errors.ShapeError(
-            f"view as {wanted}: the last dimension of shape {x.shape} holds {last * old} bytes, "
+            f"view as {wanted}: the last dimension of shape {x.shape} has {last * old} bytes, "
             f"no multiple of {new}."
         )
     groups = reshape(x, shape=(*lead, last * old // new, new // old))
@@ -356,14 +356,3 @@ def check_out(name: str, out: Any) -> None:
             f"{name} takes no out= argument, because arrays are immutable. "
             f"Use what it returns: y = {name}(...)."
         )
-
-
-def canonical_shape(shape: Any) -> Shape:
-    """A shape, given as an integer or a sequence of integers, as a tuple."""
-    if isinstance(shape, _SEQUENCES) or getattr(shape, "ndim", 0) > 0:
-        sizes = tuple(n.__index__() for n in shape)
-    else:
-        sizes = (shape.__index__(),)
-    if any(n < 0 for n in sizes):
-        raise errors.ShapeError(f"sizes of an array must not be negative, got shape {sizes}.")
-    return sizes

@@ -1,9 +1,9 @@
 """Products of vectors, matrices and tensors: `dot`, `matmul`, `tensordot`, `kron`, `cross` ...
 
-All promote their operands and become one `dot_general` each, with permutations and reshapes around
-it where NumPy's order of dimensions asks for them; `einsum` has a file of its own. Products are
-always taken in full precision: the argument `precision`, which JAX has for hardware with
-reduced precision, is accepted and changes nothing.
+All promote their operands and become one `dot_general` each, with permutations and reshapes
+around it where NumPy's order of dimensions asks for them; `einsum` has a file of its own.
+Products are always taken in full precision: the argument `precision`, which JAX has for
+hardware with reduced precision, is accepted and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import ArrayLike, Shape, as_array
 from wengert.core.dtypes import DTypeLike
+from wengert.numpy.arrays import check_out
+from wengert.numpy.axes import axes_of, axis_of
 from wengert.numpy.promotion import Value, promote, to_dtype
 from wengert.primitives.basis import (
     broadcast_to,
@@ -44,14 +45,6 @@ def operands(a: Any, b: Any) -> tuple[Value, Value]:
     if a.dtype != b.dtype:
         a, b = promote(a, b)
     return a, b
-
-
-def refuse_out(name: str, out: Any) -> None:
-    """Raise the error for `out=`, which immutable arrays cannot have."""
-    if out is not None:
-        raise NotImplementedError(
-            f"{name} cannot write into out=: arrays are immutable. Use the returned array."
-        )
 
 
 def _contract(a: Value, b: Value, numbers: DimensionNumbers, preferred: DTypeLike) -> Value:
@@ -95,7 +88,10 @@ def dot(
     ranks = len(a.shape), len(b.shape)
     if 0 in ranks:
         return _scaled(a, b, preferred_element_type)
-    return _contract(a, b, _dot_numbers(*ranks), preferred_element_type)
+    numbers = _dot_numbers(*ranks)
+    if preferred_element_type is None:  # the short way: this is the most used function of all
+        return dot_general(a, b, dimension_numbers=numbers)
+    return _contract(a, b, numbers, preferred_element_type)
 
 
 def vdot(
@@ -138,7 +134,7 @@ def outer(a: Any, b: Any, out: None = None) -> Value:
     Array([[3., 4.],
            [6., 8.]], dtype=float32)
     """
-    refuse_out("outer", out)
+    check_out("outer", out)
     a, b = operands(a, b)
     a, b = reshape(a, shape=(math.prod(a.shape),)), reshape(b, shape=(math.prod(b.shape),))
     return _scaled(a, b, None)
@@ -199,8 +195,8 @@ def _broadcast(lhs_batch: Shape, rhs_batch: Shape, lhs: Shape, rhs: Shape) -> Sh
         return np.broadcast_shapes(lhs_batch, rhs_batch)
     except ValueError:
         raise errors.ShapeError(
-            f"matmul got stacks of matrices of shapes {lhs} and {rhs}: their leading dimensions "
-            f"{lhs_batch} and {rhs_batch} do not broadcast."
+            f"matmul got stacks of matrices of shapes {lhs} and {rhs}: their leading "
+            f"dimensions {lhs_batch} and {rhs_batch} do not broadcast."
         ) from None
 
 
@@ -260,8 +256,8 @@ def vecdot(
     Array([3., 7.], dtype=float32)
     """
     a, b = operands(x1, x2)
-    a = move_axis(a, normalize_axis_index(axis, len(a.shape)), len(a.shape) - 1)
-    b = move_axis(b, normalize_axis_index(axis, len(b.shape)), len(b.shape) - 1)
+    a = move_axis(a, axis_of(axis, len(a.shape)), len(a.shape) - 1)
+    b = move_axis(b, axis_of(axis, len(b.shape)), len(b.shape) - 1)
     if dtypes.is_complex(a.dtype):
         a = conj(a)
     out = matmul(
@@ -272,6 +268,13 @@ def vecdot(
     return reshape(out, shape=out.shape[:-2])
 
 
+def _check_matrix(name: str, x: Value) -> None:
+    if len(x.shape) < 2:
+        raise errors.ShapeError(
+            f"{name} needs a matrix or a stack of matrices, got an array of shape {x.shape}."
+        )
+
+
 def matvec(x1: Any, x2: Any, /) -> Value:
     """Products of matrices and vectors; leading dimensions broadcast.
 
@@ -280,6 +283,7 @@ def matvec(x1: Any, x2: Any, /) -> Value:
     (5, 2)
     """
     a, b = operands(x1, x2)
+    _check_matrix("matvec", a)
     if len(b.shape) == 1:
         return matmul(a, b)
     out = matmul(a, reshape(b, shape=(*b.shape, 1)))
@@ -294,6 +298,7 @@ def vecmat(x1: Any, x2: Any, /) -> Value:
     (5, 2)
     """
     a, b = operands(x1, x2)
+    _check_matrix("vecmat", b)
     if dtypes.is_complex(a.dtype):
         a = conj(a)
     if len(a.shape) == 1:
@@ -318,11 +323,11 @@ def _tensor_axes(lhs: int, rhs: int, axes: Any) -> tuple[Shape, Shape]:
         raise TypeError(
             f"axes of tensordot must be an int or a pair (axes of a, axes of b), got {axes!r}."
         )
-    left, right = normalize_axis_tuple(axes[0], lhs), normalize_axis_tuple(axes[1], rhs)
+    left, right = axes_of(axes[0], lhs), axes_of(axes[1], rhs)
     if len(left) != len(right):
         raise errors.ShapeError(
-            f"tensordot contracts dimensions in pairs, but axes={axes!r} names {len(left)} of a "
-            f"and {len(right)} of b."
+            f"tensordot contracts dimensions in pairs, but axes={axes!r} names {len(left)} of "
+            f"a and {len(right)} of b."
         )
     return left, right
 
@@ -409,8 +414,8 @@ def cross(
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = operands(a, b)
-    a = move_axis(a, normalize_axis_index(axisa, len(a.shape)), len(a.shape) - 1)
-    b = move_axis(b, normalize_axis_index(axisb, len(b.shape)), len(b.shape) - 1)
+    a = move_axis(a, axis_of(axisa, len(a.shape)), len(a.shape) - 1)
+    b = move_axis(b, axis_of(axisb, len(b.shape)), len(b.shape) - 1)
     sizes = a.shape[-1], b.shape[-1]
     if not set(sizes) <= {2, 3}:
         raise errors.ShapeError(
@@ -424,7 +429,7 @@ def cross(
         )
     a, b = (_in_space(x) for x in (a, b))
     out = sub(mul(_cyclic(a, 1), _cyclic(b, 2)), mul(_cyclic(a, 2), _cyclic(b, 1)))
-    return move_axis(out, len(lead), normalize_axis_index(axisc, len(lead) + 1))
+    return move_axis(out, len(lead), axis_of(axisc, len(lead) + 1))
 
 
 def _in_space(x: Value) -> Value:
@@ -436,7 +441,7 @@ def _in_space(x: Value) -> Value:
 
 
 def diagonal_of(x: Value, offset: int, axis1: int, axis2: int) -> Value:
-    """The diagonal of two dimensions, as the last dimension, by reading the flat matrix in steps."""
+    """A diagonal, as the last dimension, by reading the flat matrices in steps."""
     rank = len(x.shape)
     rest = [i for i in range(rank) if i not in (axis1, axis2)]
     x = transpose(x, permutation=(*rest, axis1, axis2))
@@ -468,18 +473,16 @@ def trace(
       offset: which diagonal: above the main one if positive.
       axis1: the rows.
       axis2: the columns.
-      dtype: of the sum; by default that of `a`, narrow integers and booleans widened to 32 bits.
+      dtype: of the sum; by default that of `a`, narrow integers and booleans in 32 bits.
       out: not supported.
 
     >>> import wengert.numpy as wnp
     >>> wnp.trace(wnp.array([[1.0, 2.0], [3.0, 4.0]]))
     Array(5., dtype=float32)
     """
-    refuse_out("trace", out)
+    check_out("trace", out)
     a = as_array(a)
-    axis1, axis2 = (normalize_axis_index(i, len(a.shape)) for i in (axis1, axis2))
-    if axis1 == axis2:
-        raise ValueError("trace needs two different axes: axis1 and axis2 are the same.")
+    axis1, axis2 = axes_of((axis1, axis2), len(a.shape))
     diagonal = diagonal_of(a, offset, axis1, axis2)
     if dtype is not None:
         diagonal = to_dtype(diagonal, dtypes.as_dtype(dtype))

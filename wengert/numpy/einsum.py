@@ -21,7 +21,8 @@ from wengert.core import dtypes
 from wengert.core.array import Shape, as_array
 from wengert.core.dtypes import DTypeLike
 from wengert.core.lazy import lazy_module
-from wengert.numpy.contract import diagonal_of, operands, refuse_out
+from wengert.numpy.arrays import check_out
+from wengert.numpy.contract import diagonal_of, operands
 from wengert.numpy.promotion import Value, promote, to_dtype
 from wengert.primitives.basis import reduce_sum, reshape, transpose
 from wengert.primitives.contract import dot_general
@@ -67,12 +68,16 @@ class _Plan(NamedTuple):
 
 def _fail(subscripts: str, shapes: Sequence[Shape], why: str) -> errors.ShapeError:
     visible = "".join("." if ord(c) >= _HIDDEN else c for c in subscripts)
-    return errors.ShapeError(f"einsum {visible!r} of shapes {', '.join(map(str, shapes))}: {why}")
+    return errors.ShapeError(
+        f"einsum {visible!r} of shapes {', '.join(map(str, shapes))}: {why}"
+    )
 
 
 def _letters(sublist: Sequence[Any]) -> str:
     """A term of subscripts from a list of integers."""
-    return "".join("..." if i is Ellipsis else chr(ord("A") + i + 6 * (i >= 26)) for i in sublist)
+    return "".join(
+        "..." if i is Ellipsis else chr(ord("A") + i + 6 * (i >= 26)) for i in sublist
+    )
 
 
 def _split(arguments: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -123,7 +128,9 @@ def _terms(subscripts: str, shapes: tuple[Shape, ...]) -> tuple[list[str], str]:
     return terms, result
 
 
-def _label_sizes(subscripts: str, terms: list[str], shapes: tuple[Shape, ...]) -> dict[str, int]:
+def _label_sizes(
+    subscripts: str, terms: list[str], shapes: tuple[Shape, ...]
+) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         for label, n in zip(term, shape, strict=True):
@@ -144,6 +151,11 @@ def _diagonals(term: str, shape: Shape) -> tuple[list[tuple[int, int]], str, Sha
         j = term.index(label, i + 1)
         pairs.append((i, j))
         n = shape[i]
+        if n != shape[j]:
+            raise errors.ShapeError(
+                f"einsum takes the diagonal of dimensions of sizes {n} and {shape[j]}: a label "
+                "that is repeated within a term needs equal sizes."
+            )
         term, shape = (
             term[:i] + term[i + 1 : j] + term[j + 1 :] + label,
             (*shape[:i], *shape[i + 1 : j], *shape[j + 1 :], n),
@@ -159,7 +171,10 @@ def _step(first: int, second: int, terms: list[str], result: str) -> _Step:
         tuple(i for i, c in enumerate(own) if c not in other + others)
         for own, other in ((x, y), (y, x))
     )
-    x, y = ("".join(c for i, c in enumerate(t) if i not in s) for t, s in zip((x, y), sums, strict=True))
+    x, y = (
+        "".join(c for i, c in enumerate(t) if i not in s)
+        for t, s in zip((x, y), sums, strict=True)
+    )
     batch = [c for c in x if c in y and c in others]
     inner = [c for c in x if c in y and c not in others]
     numbers = (
@@ -215,15 +230,13 @@ def _carry_out(plan: _Plan, values: Sequence[Value]) -> Value:
     arrays = []
     for x, pairs, shape in zip(values, plan.diagonals, plan.shapes, strict=True):
         for i, j in pairs:
-            if x.shape[i] != x.shape[j]:
-                raise errors.ShapeError(
-                    f"einsum takes the diagonal of dimensions of sizes {x.shape[i]} and "
-                    f"{x.shape[j]}: a label that is repeated within a term needs equal sizes."
-                )
             x = diagonal_of(x, 0, i, j)
         arrays.append(x if x.shape == shape else reshape(x, shape=shape))
     for step in plan.steps:
-        x, y = _summed(arrays[step.first], step.sums[0]), _summed(arrays[step.second], step.sums[1])
+        x, y = (
+            _summed(arrays[step.first], step.sums[0]),
+            _summed(arrays[step.second], step.sums[1]),
+        )
         for i in sorted((step.first, step.second), reverse=True):
             del arrays[i]
         arrays.append(dot_general(x, y, dimension_numbers=step.numbers))
@@ -251,8 +264,8 @@ def einsum(
     Args:
       subscripts: terms for the operands and, after `->`, for the result: "ij,jk->ik". Without
         `->` the result has the labels that occur once, sorted. `...` stands for any dimensions.
-      *arguments: the operands. Or no subscripts at all, but operands and lists of integer labels
-        in turn: `einsum(x, [0, 1], y, [1, 2], [0, 2])`.
+      *arguments: the operands. Or no subscripts at all, but operands and lists of integer
+        labels in turn: `einsum(x, [0, 1], y, [1, 2], [0, 2])`.
       out: not supported.
       optimize: how to choose the order of contraction of more than two operands: as in
         opt_einsum ("auto", "optimal", "greedy", a path, or False for the given order).
@@ -268,7 +281,7 @@ def einsum(
     Array([[ 5., 11.],
            [11., 25.]], dtype=float32)
     """
-    refuse_out("einsum", out)
+    check_out("einsum", out)
     text, values = _split((subscripts, *arguments))
     if len(values) == 2:
         values = [*operands(*values)]

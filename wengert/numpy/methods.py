@@ -17,8 +17,10 @@ from wengert.core.array import Array, ArrayLike
 from wengert.core.interpreter import EAGER, Tracer, state
 from wengert.core.primitive import Primitive
 from wengert.numpy import (
+    comparison,
     contract,
     creation,
+    diagonals,
     elementwise,
     indexing,
     reductions,
@@ -96,12 +98,12 @@ _ARITHMETIC: list[tuple[str, Method, Method, Primitive, frozenset[Any]]] = [
     ("truediv", elementwise.true_divide, operator.truediv, primitives.div, _FLOATS),
 ]
 _COMPARISONS: list[tuple[str, Method, Method, Primitive]] = [
-    ("eq", elementwise.equal, operator.eq, compare_primitives.eq),
-    ("ne", elementwise.not_equal, operator.ne, compare_primitives.ne),
-    ("lt", elementwise.less, operator.lt, compare_primitives.lt),
-    ("le", elementwise.less_equal, operator.le, compare_primitives.le),
-    ("gt", elementwise.greater, operator.gt, compare_primitives.gt),
-    ("ge", elementwise.greater_equal, operator.ge, compare_primitives.ge),
+    ("eq", comparison.equal, operator.eq, compare_primitives.eq),
+    ("ne", comparison.not_equal, operator.ne, compare_primitives.ne),
+    ("lt", comparison.less, operator.lt, compare_primitives.lt),
+    ("le", comparison.less_equal, operator.le, compare_primitives.le),
+    ("gt", comparison.greater, operator.gt, compare_primitives.gt),
+    ("ge", comparison.greater_equal, operator.ge, compare_primitives.ge),
 ]
 #: Operators that go straight to their function, with the reflected one.
 _GENERAL: dict[str, Method] = {
@@ -110,11 +112,11 @@ _GENERAL: dict[str, Method] = {
     "divmod": elementwise.divmod,
     "pow": elementwise.power,
     "matmul": contract.matmul,
-    "and": elementwise.bitwise_and,
-    "or": elementwise.bitwise_or,
-    "xor": elementwise.bitwise_xor,
-    "lshift": elementwise.left_shift,
-    "rshift": elementwise.right_shift,
+    "and": comparison.bitwise_and,
+    "or": comparison.bitwise_or,
+    "xor": comparison.bitwise_xor,
+    "lshift": comparison.left_shift,
+    "rshift": comparison.right_shift,
 }
 
 
@@ -170,7 +172,7 @@ _METHODS: dict[str, Method] = {
     "__neg__": _neg,
     "__pos__": elementwise.positive,
     "__abs__": elementwise.abs,
-    "__invert__": elementwise.invert,
+    "__invert__": comparison.invert,
     "__iter__": _iter,
     "__getitem__": indexing.getitem,
     "__round__": _round,
@@ -186,9 +188,11 @@ _METHODS: dict[str, Method] = {
     "clip": elementwise.clip,
     "dot": contract.dot,
     "trace": contract.trace,
-    "diagonal": creation.diagonal,
+    "diagonal": diagonals.diagonal,
     "take": indexing.take,
-    "compress": lambda self, condition, axis=None: indexing.compress(condition, self, axis=axis),
+    "compress": lambda self, condition, axis=None: indexing.compress(
+        condition, self, axis=axis
+    ),
     "choose": indexing.choose,
     "nonzero": indexing.nonzero,
     "searchsorted": selection.searchsorted,
@@ -196,10 +200,7 @@ _METHODS: dict[str, Method] = {
     "argsort": selection.argsort,
     "partition": selection.partition,
     "argpartition": selection.argpartition,
-    **{
-        name: getattr(shape, name)
-        for name in ("ravel", "squeeze", "swapaxes", "repeat")
-    },
+    **{name: getattr(shape, name) for name in ("ravel", "squeeze", "swapaxes", "repeat")},
     **{
         name: getattr(reductions, name)
         for name in (

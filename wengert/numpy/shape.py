@@ -352,7 +352,7 @@ def tile(A: Any, reps: int | Sequence[int]) -> Value:
         return a if sizes == a.shape else basis.reshape(a, shape=sizes)
     pairs = [pair for pair in zip(counts, sizes, strict=True)]
     dims = tuple(range(1 + 2 * (rank - len(a.shape)), 2 * rank, 2))
-    spread = broadcast_in_dim(a, shape=tuple(n for pair in pairs for n in pair), dims=dims)
+    spread = broadcast_in_dim(a, shape=tuple(n for pair in pairs for n in pair), broadcast_dimensions=dims)
     return basis.reshape(spread, shape=tuple(count * n for count, n in pairs))
 
 
@@ -402,7 +402,7 @@ def repeat(
 def _repeat_evenly(a: Value, times: int, axis: int) -> Value:
     sizes = (*a.shape[: axis + 1], times, *a.shape[axis + 1 :])
     dims = tuple(i + (i > axis) for i in range(len(a.shape)))
-    spread = broadcast_in_dim(a, shape=sizes, dims=dims)
+    spread = broadcast_in_dim(a, shape=sizes, broadcast_dimensions=dims)
     new = (*a.shape[:axis], a.shape[axis] * times, *a.shape[axis + 1 :])
     return basis.reshape(spread, shape=new)
 

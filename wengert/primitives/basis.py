@@ -18,6 +18,7 @@ import numpy as np
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
+from wengert.core.array import broadcast_shape as broadcast_shape
 from wengert.core.interpreter import Params, state
 from wengert.core.primitive import Primitive, Sample, Value, Zero, type_of
 
@@ -32,23 +33,6 @@ def unit(*_: Any, **__: Any) -> int:
 def minus_unit(*_: Any, **__: Any) -> int:
     """The partial derivative that is minus one everywhere."""
     return -1
-
-
-def broadcast_shape(shapes: Sequence[Shape], name: str) -> Shape:
-    """The shape that operands of these shapes broadcast to, by NumPy's rule."""
-    first = shapes[0]
-    for shape in shapes:
-        if shape != first:
-            break
-    else:
-        return first
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise errors.ShapeError(
-            f"{name} got operands of shapes {' and '.join(map(str, shapes))}, which do not "
-            "broadcast: read from the right, sizes must be equal or 1.",
-        ) from None
 
 
 class Linear(Primitive):
@@ -66,28 +50,12 @@ class Linear(Primitive):
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
         out = self(*primals, **params)
-        active = [i for i, t in enumerate(tangents) if type(t) is not Zero]
-        linear = self.linear_positions(len(primals))
-        if not set(active) <= set(linear):
+        active = [(i, i) for i, t in enumerate(tangents) if type(t) is not Zero]
+        if not {i for i, _ in active} <= set(self.linear_positions(len(primals))):
             raise errors.MissingRuleError(self.name, "derivative")
-        return out, self.pushforward(primals, tangents, active, params)
-
-    def pushforward(
-        self, primals: Sequence[Any], tangents: Sequence[Value], active: list[int], params: Params
-    ) -> Value:
-        """The tangent of the result; nonlinear operands are taken from `primals`."""
-        if not self.multilinear:
-            linear = self.linear_positions(len(primals))
-            operands = [
-                p if i not in linear else tangents[i] if i in active else zeros_like(p)
-                for i, p in enumerate(primals)
-            ]
-            return self(*operands, **params)
-        total: Value = None
-        for i in active:
-            term = self(*primals[:i], tangents[i], *primals[i + 1 :], **params)
-            total = term if total is None else add(total, term)
-        return total
+        if not active:
+            return out, Zero(out.type)
+        return out, self.push(self.terms(primals, active), params, tangents)
 
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         primals = interpreter.primals(args)
@@ -98,21 +66,23 @@ class Linear(Primitive):
         return interpreter.dual(out, self.linear_entry(args, primals, active, params))
 
     def linear_entry(
-        self, args: Sequence[Value], primals: Sequence[Value], active: list[int], params: Params
+        self, args: Sequence[Value], primals: Sequence[Any], active: list[int], params: Params
     ) -> Any:
-        """What a tape keeps of an application: (position, input, operands) terms and params."""
+        return self, self.terms(primals, [(i, args[i].index) for i in active]), params
+
+    def terms(self, primals: Sequence[Any], active: Sequence[tuple[int, int]]) -> list[Any]:
+        """For each active (position, variable) a term: these, and what transposing needs.
+
+        Of the linear operands only the types are kept, so that their values can be freed.
+        """
         if self.multilinear:
-            terms = [
-                (i, args[i].index, [*primals[:i], primals[i].type, *primals[i + 1 :]])
-                for i in active
+            return [
+                (i, index, [*primals[:i], type_of(primals[i]), *primals[i + 1 :]])
+                for i, index in active
             ]
-        else:
-            linear = self.linear_positions(len(primals))
-            operands = [
-                p.type if i in linear and hasattr(p, "type") else p for i, p in enumerate(primals)
-            ]
-            terms = [(i, args[i].index, operands) for i in active]
-        return self, terms, params
+        linear = self.linear_positions(len(primals))
+        operands = [type_of(p) if i in linear else p for i, p in enumerate(primals)]
+        return [(i, index, operands) for i, index in active]
 
     @staticmethod
     def term_inputs(terms: Any) -> list[int]:
@@ -120,7 +90,7 @@ class Linear(Primitive):
         return [index for _, index, _ in terms]
 
     def push(self, terms: Any, params: Params, tangents: Sequence[Value]) -> Value:
-        """Evaluate a tape entry on the tangents of its inputs."""
+        """The tangent of the result, from the tangents of all variables."""
         active = [term for term in terms if type(tangents[term[1]]) is not Zero]
         if self.multilinear:
             total: Value = None
@@ -129,16 +99,15 @@ class Linear(Primitive):
                 total = term if total is None else add(total, term)
             return total
         operands = list(terms[0][2])
+        for i in self.linear_positions(len(operands)):
+            operands[i] = zeros_like(operands[i]) if type(operands[i]) is ArrayType else 0
         for i, index, _ in active:
             operands[i] = tangents[index]
-        linear = self.linear_positions(len(operands))
-        operands = [
-            zeros_like(o) if i in linear and type(o) is ArrayType else o
-            for i, o in enumerate(operands)
-        ]
         return self(*operands, **params)
 
-    def pull(self, terms: Any, params: Params, cotangent: Value, sink: Any, masked: bool) -> None:
+    def pull(
+        self, terms: Any, params: Params, cotangent: Value, sink: Any, masked: bool
+    ) -> None:
         """Send the cotangent of a tape entry to its inputs."""
         masked = masked or self.masks
         for i, index, operands in terms:
@@ -206,7 +175,11 @@ class Elementwise(Primitive):
         return interpreter.dual(out, (self, terms, out.shape)) if terms else out
 
     def linear_entry(
-        self, args: Sequence[Value], operands: Sequence[Value], active: list[int], params: Params
+        self,
+        args: Sequence[Value],
+        operands: Sequence[Value],
+        active: list[int],
+        params: Params,
     ) -> Any:
         """What a tape keeps of an application to tangents: (input, factor, shape) terms."""
         terms = []
@@ -253,7 +226,9 @@ class Elementwise(Primitive):
 
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(0)
-        count = self.compute.nin if isinstance(self.compute, np.ufunc) else len(self.partials) or 1
+        count = (
+            self.compute.nin if isinstance(self.compute, np.ufunc) else len(self.partials) or 1
+        )
         for shape in ((), (3,), (2, 1, 3), (0, 2)):
             yield Sample(*(rng.uniform(0.3, 0.9, shape) for _ in range(count)))
 
@@ -393,7 +368,9 @@ class Transpose(Linear):
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
     ) -> Value:
-        inverse = sorted(range(len(params["permutation"])), key=params["permutation"].__getitem__)
+        inverse = sorted(
+            range(len(params["permutation"])), key=params["permutation"].__getitem__
+        )
         return transpose(cotangent, permutation=tuple(inverse))
 
     def batch(
@@ -450,7 +427,9 @@ class BroadcastInDim(Linear):
     ) -> tuple[Any, Any]:
         x = move_axis(args[0], dims[0], 0)
         inner = (0, *(d + 1 for d in params["broadcast_dimensions"]))
-        return broadcast_in_dim(x, shape=(size, *params["shape"]), broadcast_dimensions=inner), 0
+        return broadcast_in_dim(
+            x, shape=(size, *params["shape"]), broadcast_dimensions=inner
+        ), 0
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(np.float64(1.5), shape=(2, 3), broadcast_dimensions=())
@@ -510,7 +489,7 @@ class Full(Primitive):
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
         return Array(state.run(self.compute, **params), params.get("weak", False))
 
-    def type_rule(  # type: ignore[override]
+    def type_rule(  
         self, shape: Shape, value: Any, dtype: Any, weak: bool = False
     ) -> Any:
         return ArrayType(tuple(shape), dtype, weak)
@@ -558,7 +537,9 @@ def broadcast_to(x: Value, shape: Shape) -> Value:
     if x.shape == shape:
         return x
     offset = len(shape) - len(x.shape)
-    return broadcast_in_dim(x, shape=shape, broadcast_dimensions=tuple(range(offset, len(shape))))
+    return broadcast_in_dim(
+        x, shape=shape, broadcast_dimensions=tuple(range(offset, len(shape)))
+    )
 
 
 def unbroadcast(x: Value, shape: Shape) -> Value:
@@ -603,10 +584,3 @@ def add_tangents(a: Value, b: Value) -> Value:
     if type(a) is Zero:
         return b
     return a if type(b) is Zero else add(a, b)
-
-
-def constant(value: Any) -> Array:
-    """A NumPy value as an operand."""
-    return Array(value)
-
-

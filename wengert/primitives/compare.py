@@ -98,7 +98,7 @@ class Isnan(Predicate):
 
     @staticmethod
     def compute(x: Any) -> Any:
-        return x != x  # for scalars much cheaper than np.isnan, and the same
+        return x != x  # noqa: PLR0124 (the same as np.isnan, and much cheaper for scalars)
 
 
 class Isinf(Predicate):
@@ -265,9 +265,9 @@ class Select(ElementwiseLinear):
 
     @staticmethod
     def compute(pred: Any, on_true: Any, on_false: Any) -> Any:
-        if type(pred) is np.bool_ and isinstance(on_true, np.generic):
-            if isinstance(on_false, np.generic):
-                return on_true if pred else on_false
+        scalars = isinstance(on_true, np.generic) and type(on_false) is type(on_true)
+        if scalars and isinstance(pred, np.generic):
+            return on_true if pred else on_false
         dtype = array_dtype(on_true, on_false)
         if dtype == dtypes.bfloat16:  # NumPy does not let Python scalars follow this dtype
             on_true, on_false = (np.asarray(v, dtype) for v in (on_true, on_false))

@@ -66,7 +66,7 @@ def _check_numbers(lhs: int, rhs: int, numbers: DimensionNumbers) -> None:
             )
 
 
-# -- eager plans --------------------------------------------------------------------------------
+# -- eager plans --------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=_PLANS)
@@ -230,7 +230,10 @@ class DotGeneral(Linear):
 
     @staticmethod
     def compute(
-        lhs: Any, rhs: Any, dimension_numbers: DimensionNumbers, preferred_element_type: Any = None
+        lhs: Any,
+        rhs: Any,
+        dimension_numbers: DimensionNumbers,
+        preferred_element_type: Any = None,
     ) -> Any:
         product = _plan(dimension_numbers, lhs.ndim, rhs.ndim)
         dtype = lhs.dtype
@@ -276,9 +279,7 @@ class DotGeneral(Linear):
     ) -> Value:
         lhs, rhs = operands
         other = operands[1 - position]
-        plan = _pullback(
-            params["dimension_numbers"], len(lhs.shape), len(rhs.shape), position
-        )
+        plan = _pullback(params["dimension_numbers"], len(lhs.shape), len(rhs.shape), position)
         narrow = operands[position].dtype
         if cotangent.dtype != narrow:  # a preferred element type: contract in the wider dtype
             work = np.promote_types(cotangent.dtype, narrow)

@@ -6,15 +6,15 @@ of features or of examples. It is linear in both operands, and both its transpos
 such convolutions, with the roles of batch, features and space exchanged; no other
 primitive is needed.
 
-Eagerly the windows are laid out as the columns of a matrix, one block of examples at a time, and
-multiplied with the kernel by BLAS. Padding by name ("SAME") is resolved by `padding_of`; the primitive
+Eagerly the windows are laid out as the columns of a matrix, one block at a time, and multiplied
+with the kernel by BLAS. Padding by name ("SAME") is resolved by `padding_of`; the primitive
 takes pairs of integers, which may be negative.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ from wengert.primitives.shape import rev
 Pairs = tuple[tuple[int, int], ...]
 #: Elements of the window matrix that are laid out at a time (times 4 bytes: 64 MiB).
 _BLOCK = 1 << 24
+#: Runs of memory shorter than this are slow to copy.
+_SHORT = 8
 
 
 class ConvDimensionNumbers(NamedTuple):
@@ -122,7 +124,8 @@ def _result_shape(
     lhs_spec, rhs_spec, out_spec = numbers
     rank = len(lhs)
     bad = next(
-        (spec for spec in numbers if sorted(spec) != list(range(rank)) or len(rhs) != rank), None
+        (spec for spec in numbers if sorted(spec) != list(range(rank)) or len(rhs) != rank),
+        None,
     )
     lengths = {len(x) for x in (strides, padding, lhs_dilation, rhs_dilation)}
     if bad is not None or lengths != {rank - 2}:
@@ -136,7 +139,12 @@ def _result_shape(
         raise errors.ShapeError("strides and dilations of a convolution must be positive.")
     _check_groups(lhs, rhs, numbers, feature_groups, batch_groups)
     spatial = output_sizes(
-        _sizes(lhs, lhs_spec), _sizes(rhs, rhs_spec), strides, padding, lhs_dilation, rhs_dilation
+        _sizes(lhs, lhs_spec),
+        _sizes(rhs, rhs_spec),
+        strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
     )
     shape = [0] * rank
     sizes = (lhs[lhs_spec[0]] // batch_groups, rhs[rhs_spec[0]], *spatial)
@@ -146,7 +154,11 @@ def _result_shape(
 
 
 def _check_groups(
-    lhs: Shape, rhs: Shape, numbers: ConvDimensionNumbers, feature_groups: int, batch_groups: int
+    lhs: Shape,
+    rhs: Shape,
+    numbers: ConvDimensionNumbers,
+    feature_groups: int,
+    batch_groups: int,
 ) -> None:
     examples, features = (lhs[i] for i in numbers.lhs_spec[:2])
     outputs, inputs = (rhs[i] for i in numbers.rhs_spec[:2])
@@ -168,7 +180,7 @@ def _check_groups(
         )
 
 
-# -- eager computation --------------------------------------------------------------------------
+# -- eager computation --------------------------------------------------------------------
 
 
 def _padded(x: Any, padding: Pairs, dilation: Shape) -> Any:
@@ -200,37 +212,48 @@ def _windows(x: Any, kernel: Shape, strides: Shape, dilation: Shape) -> Any:
     return view[(slice(None),) * 3 + steps + tuple(slice(None, None, d) for d in dilation)]
 
 
-def _features_last(windows: Any, kernel: Any, rank: int) -> Any:
-    """Result (groups, examples, outputs, *positions) of an input whose features lie densely."""
+def _innermost(windows: Any, rank: int) -> int:
+    """The axis of the windows to copy in runs: dense, and not short."""
+    axes = [i for i in (1, 2, 2 + rank, 2 + 2 * rank) if windows.shape[i] >= _SHORT]
+    if not axes:
+        return max((1, 2, 2 + rank, 2 + 2 * rank), key=windows.shape.__getitem__)
+    return min(axes, key=lambda i: (abs(windows.strides[i]), -windows.shape[i]))
+
+
+def _product(windows: Any, kernel: Any, rank: int) -> Any:
+    """Windows times kernel: (groups, examples, outputs, *positions).
+
+    The windows become a matrix of (examples and positions) by (features and taps) or its
+    transpose, with the axis last that is dense in memory: copying them is most of the work.
+    """
     groups, examples = windows.shape[:2]
-    positions = windows.shape[3 : 3 + rank]
+    outputs, positions = kernel.shape[1], windows.shape[3 : 3 + rank]
     space, taps = tuple(range(3, 3 + rank)), tuple(range(3 + rank, 3 + 2 * rank))
-    columns = windows.transpose((0, 1, *space, *taps, 2))
-    matrix = kernel.transpose((0, *space, 2, 1)).reshape((groups, -1, kernel.shape[1]))
-    out = np.matmul(columns.reshape((groups, -1, matrix.shape[1])), matrix)
-    return np.moveaxis(out.reshape((groups, examples, *positions, -1)), -1, 2)
+    inner = _innermost(windows, rank)
+    if inner == 2 or inner == taps[-1]:
+        features_last = inner == 2
+        order = (*taps, 2) if features_last else (2, *taps)
+        kernel_order = (*space, 2) if features_last else (2, *space)
+        matrix = kernel.transpose((0, *kernel_order, 1)).reshape((groups, -1, outputs))
+        columns = windows.transpose((0, 1, *space, *order))
+        out = np.matmul(columns.reshape((groups, -1, matrix.shape[1])), matrix)
+        return np.moveaxis(out.reshape((groups, examples, *positions, outputs)), -1, 2)
+    matrix = kernel.reshape((groups, outputs, -1))
+    order = (*space, 1) if inner == 1 else (1, *space)
+    columns = windows.transpose((0, 2, *taps, *order))
+    out = np.matmul(matrix, columns.reshape((groups, matrix.shape[2], -1)))
+    if inner == 1:
+        return np.moveaxis(out.reshape((groups, outputs, *positions, examples)), -1, 1)
+    return out.reshape((groups, outputs, examples, *positions)).swapaxes(1, 2)
 
 
-def _features_first(windows: Any, kernel: Any, rank: int) -> Any:
-    """The same for an input whose last spatial dimension lies densely."""
-    groups, examples = windows.shape[:2]
-    positions = windows.shape[3 : 3 + rank]
-    space, taps = tuple(range(3, 3 + rank)), tuple(range(3 + rank, 3 + 2 * rank))
-    columns = windows.transpose((0, 1, 2, *taps, *space))
-    matrix = kernel.reshape((groups, 1, kernel.shape[1], -1))
-    out = np.matmul(matrix, columns.reshape((groups, examples, matrix.shape[-1], -1)))
-    return out.reshape((groups, examples, -1, *positions))
-
-
-def _blocked(product: Callable[..., Any], windows: Any, kernel: Any, rank: int) -> Any:
+def _blocked(windows: Any, kernel: Any, rank: int) -> Any:
     """The result, from as many windows at a time as may be laid out."""
     axis = next((a for a in (1, *range(3, 3 + rank)) if windows.shape[a] > 1), None)
     if windows.size <= _BLOCK or axis is None:
-        return product(windows, kernel, rank)
+        return _product(windows, kernel, rank)
     pieces = min(-(-windows.size // _BLOCK), windows.shape[axis])
-    parts = [
-        _blocked(product, part, kernel, rank) for part in np.array_split(windows, pieces, axis)
-    ]
+    parts = [_blocked(part, kernel, rank) for part in np.array_split(windows, pieces, axis)]
     return np.concatenate(parts, axis)
 
 
@@ -240,9 +263,8 @@ def _convolve(
     strides: Shape,
     padding: Pairs,
     dilations: tuple[Shape, Shape],
-    dense_features: bool,
 ) -> Any:
-    """Convolution of (groups, examples, features, *space), (groups, outputs, features, *taps)."""
+    """Of (groups, examples, features, *space) with (groups, outputs, features, *taps)."""
     rank = len(strides)
     taps = kernel.shape[3:]
     positions = output_sizes(x.shape[3:], taps, strides, padding, *dilations)
@@ -250,12 +272,16 @@ def _convolve(
     if 0 in shape or 0 in kernel.shape:
         return np.zeros(shape, x.dtype)
     x = _padded(x, padding, dilations[0])
-    if shape[:3] == (1, 1, 1) and kernel.shape[2] == rank == 1 and strides == dilations[1] == (1,):
+    if (
+        shape[:3] == (1, 1, 1)
+        and kernel.shape[2] == rank == 1
+        and strides == dilations[1] == (1,)
+    ):
         # one long signal: no layout of windows, which would take taps times its memory
         out = np.correlate(x[0, 0, 0], np.conj(kernel[0, 0, 0]), "valid")
         return out.reshape(shape)
     windows = _windows(x, taps, strides, dilations[1])
-    return _blocked(_features_last if dense_features else _features_first, windows, kernel, rank)
+    return _blocked(windows, kernel, rank)
 
 
 # -- splitting and merging of dimensions, on arrays and tracers -------------------------------
@@ -329,13 +355,18 @@ class ConvGeneralDilated(Linear):
         dilations = lhs_dilation, rhs_dilation
         groups = feature_group_count, batch_group_count
         _result_shape(
-            lhs.shape, rhs.shape, window_strides, padding, *dilations, dimension_numbers, *groups
+            lhs.shape,
+            rhs.shape,
+            window_strides,
+            padding,
+            *dilations,
+            dimension_numbers,
+            *groups,
         )
         wanted = lhs.dtype if preferred_element_type is None else preferred_element_type
         work = np.promote_types(lhs.dtype, wanted)
         if work.itemsize == 2 and dtypes.is_floating(work):
             work = np.dtype(np.float32)
-        dense_features = lhs_spec[1] == lhs.ndim - 1
         lhs = lhs.astype(work, copy=False).transpose(lhs_spec)
         rhs = rhs.astype(work, copy=False).transpose(rhs_spec)
         if batch_group_count > 1:
@@ -343,7 +374,7 @@ class ConvGeneralDilated(Linear):
         else:
             lhs = lhs.reshape(_split_shape(lhs.shape, 1, feature_group_count)).swapaxes(0, 1)
         rhs = rhs.reshape(_split_shape(rhs.shape, 0, math.prod(groups)))
-        out = _convolve(lhs, rhs, window_strides, padding, dilations, dense_features)
+        out = _convolve(lhs, rhs, window_strides, padding, dilations)
         out = out.swapaxes(0, 1).reshape(_merged_shape(out.swapaxes(0, 1).shape, 1))
         order = sorted(range(out.ndim), key=out_spec.__getitem__)
         return out.transpose(order).astype(wanted, copy=False)
@@ -372,7 +403,9 @@ class ConvGeneralDilated(Linear):
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
     ) -> tuple[Any, Any]:
-        lhs, rhs = (batched_first(x, d, size) if d else x for x, d in zip(args, dims, strict=True))
+        lhs, rhs = (
+            batched_first(x, d, size) if d else x for x, d in zip(args, dims, strict=True)
+        )
         lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
         features = params.get("feature_group_count", 1)
         batches = params.get("batch_group_count", 1)
@@ -417,7 +450,8 @@ class ConvGeneralDilated(Linear):
         yield Sample(x, y, **image)
         yield Sample(x.astype(np.float32), y.astype(np.float32), **image)
         yield Sample(x + 1j * x[::-1], y - 2j * y, **image)
-        volume = {name: (1, 1, 1) for name in ("window_strides", "lhs_dilation", "rhs_dilation")}
+        ones = ("window_strides", "lhs_dilation", "rhs_dilation")
+        volume: dict[str, Any] = dict.fromkeys(ones, (1, 1, 1))
         yield Sample(
             rng.normal(size=(1, 2, 3, 2, 3)),
             rng.normal(size=(2, 2, 2, 1, 2)),
@@ -444,11 +478,20 @@ class _Geometry(NamedTuple):
     feature_groups: int
     batch_groups: int
 
-    def extents(self, lhs: Shape, rhs: Shape, out: Shape) -> Iterator[tuple[int, int, int, int]]:
+    def extents(
+        self, lhs: Shape, rhs: Shape, out: Shape
+    ) -> Iterator[tuple[int, int, int, int]]:
         """Per spatial dimension: low padding, dilated sizes of input, kernel and result."""
-        spatial = (_sizes(s, spec) for s, spec in zip((lhs, rhs, out), self.numbers, strict=True))
+        spatial = (
+            _sizes(s, spec) for s, spec in zip((lhs, rhs, out), self.numbers, strict=True)
+        )
         for (low, _), n, k, m, left, right, stride in zip(
-            self.padding, *spatial, self.lhs_dilation, self.rhs_dilation, self.strides, strict=True
+            self.padding,
+            *spatial,
+            self.lhs_dilation,
+            self.rhs_dilation,
+            self.strides,
+            strict=True,
         ):
             yield low, dilated(n, left), dilated(k, right), dilated(m, stride)
 
@@ -481,7 +524,7 @@ def _exchanged(spec: Shape) -> Shape:
 
 
 def _input_cotangent(cotangent: Value, lhs: Any, rhs: Value, geometry: _Geometry) -> Value:
-    """The cotangent convolved with the reversed kernel, strides and input dilation exchanged."""
+    """The cotangent with the reversed kernel, strides and input dilation exchanged."""
     lhs_spec, rhs_spec, out_spec = geometry.numbers
     groups = geometry.feature_groups * geometry.batch_groups
     if groups > 1:
@@ -518,7 +561,9 @@ def _kernel_cotangent(cotangent: Value, lhs: Value, rhs: Any, geometry: _Geometr
         ),
         lhs_dilation=geometry.lhs_dilation,
         rhs_dilation=geometry.strides,
-        dimension_numbers=ConvDimensionNumbers(*map(_exchanged, (lhs_spec, out_spec, rhs_spec))),
+        dimension_numbers=ConvDimensionNumbers(
+            *map(_exchanged, (lhs_spec, out_spec, rhs_spec))
+        ),
         feature_group_count=geometry.batch_groups,
         batch_group_count=geometry.feature_groups,
     )

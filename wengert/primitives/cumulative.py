@@ -20,7 +20,6 @@ from wengert.core.array import ArrayType
 from wengert.core.primitive import Primitive, Sample, Value, Zero
 from wengert.primitives.basis import (
     Linear,
-    add,
     add_tangents,
     batched_first,
     filled,
@@ -153,7 +152,7 @@ class Cumulative(Primitive):
 
     ufunc: Any
 
-    def compute(self, x: Any, axis: int, reverse: bool = False) -> Any:  # type: ignore[override]
+    def compute(self, x: Any, axis: int, reverse: bool = False) -> Any:
         wide = widened(x)
         if reverse:
             wide = np.flip(wide, axis)

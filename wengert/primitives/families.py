@@ -43,7 +43,7 @@ def array_dtype(*operands: Any) -> Any:
 
 
 def through_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, which for 16-bit floating operands is computed in float32 and rounded once."""
+    """`function`, computed in float32 and rounded once for 16-bit floating operands."""
 
     def compute(*operands: Any, **params: Any) -> Any:
         dtype = array_dtype(*operands)
@@ -214,8 +214,8 @@ def samples_of(kinds: str, domains: Sequence[Domain], differentiable: bool) -> I
     for kind, dtype in (("i", dtypes.INT32), ("i", np.int64), ("u", np.uint8), ("b", np.bool_)):
         if kind in kinds:
             high = 2 if kind == "b" else 7
-            args = [rng.integers(0 if kind == "b" else 1, high, (2, 3)) for _ in domains]
-            yield Sample(*(a.astype(dtype) for a in args), differentiable=False)
+            whole = [rng.integers(0 if kind == "b" else 1, high, (2, 3)) for _ in domains]
+            yield Sample(*(a.astype(dtype) for a in whole), differentiable=False)
 
 
 def scalar(value: Any) -> Any:

@@ -149,7 +149,8 @@ def batched_indices(
     return (reshape(rows, shape=(size, *(1,) * rank)), *aligned(indices, dims))
 
 
-def _joint_shape(indices: Sequence[Any]) -> Shape:
+def joint_shape(indices: Sequence[Any]) -> Shape:
+    """The shape to which index arrays (values or types) broadcast."""
     if len(indices) == 1:
         return indices[0].shape  # type: ignore[no-any-return]
     return broadcast_shape([i.shape for i in indices], "indexing") if indices else ()
@@ -191,7 +192,7 @@ class Gather(Linear):
             return _take(x, placed, axes)
         rest = _rest(x.shape, axes)
         fill = x.dtype.type(default_fill(x.dtype) if fill_value is None else fill_value)
-        valid = np.broadcast_to(valid, _joint_shape(placed))
+        valid = np.broadcast_to(valid, joint_shape(placed))
         if 0 in sizes:
             return np.full(valid.shape + rest, fill, x.dtype)
         mask = valid.reshape(valid.shape + (1,) * len(rest))
@@ -202,7 +203,7 @@ class Gather(Linear):
     ) -> Any:
         check_indices(self.name, x, indices, axes, mode)
         weak = x.weak_type and all(i.weak_type for i in indices)
-        return ArrayType(_joint_shape(indices) + _rest(x.shape, axes), x.dtype, weak)
+        return ArrayType(joint_shape(indices) + _rest(x.shape, axes), x.dtype, weak)
 
     def pushforward(
         self,
@@ -234,7 +235,7 @@ class Gather(Linear):
         if d is not None and all(i is None for i in index_dims):
             axes = shifted(params["axes"], d)
             out = gather(x, *indices, **{**params, "axes": axes})
-            return out, len(_joint_shape(indices)) + d - sum(a < d for a in axes)
+            return out, len(joint_shape(indices)) + d - sum(a < d for a in axes)
         rows, *each = batched_indices(indices, index_dims, size)
         if d is None:
             return gather(x, *each, **params), 0
@@ -281,17 +282,15 @@ def _take(x: Any, indices: tuple[Any, ...], axes: Axes) -> Any:
 # -- scatter -----------------------------------------------------------------------------------
 
 
-class ScatterFamily(Linear):
+class ScatterFamily(Primitive):
     """Writes at computed positions (see the module): what the scatters have in common."""
-
-    linear = (0, 1)
 
     @staticmethod
     def write(target: Any, indices: tuple[Any, ...], updates: Any) -> None:
         """Combine updates, of dtype and shape of `target[indices]`, into `target`."""
         raise errors.MissingRuleError("scatter", "write")
 
-    def compute(  # type: ignore[override]
+    def compute(
         self, x: Any, updates: Any, *indices: Any, axes: Axes, mode: str = "error"
     ) -> Any:
         self.check(x, updates, indices, axes, mode)
@@ -316,11 +315,11 @@ class ScatterFamily(Linear):
     def check(self, x: Any, updates: Any, indices: Any, axes: Axes, mode: str) -> None:
         """Raise unless the operands, NumPy values or types, fit together."""
         check_indices(self.name, x, indices, axes, mode)
-        shape = _joint_shape(indices) + _rest(x.shape, axes)
+        shape = joint_shape(indices) + _rest(x.shape, axes)
         if updates.shape != shape:
             raise errors.ShapeError(
                 f"{self.name} into shape {x.shape} at axes {axes} with indices of shape "
-                f"{_joint_shape(indices)} needs updates of shape {shape}, got {updates.shape}."
+                f"{joint_shape(indices)} needs updates of shape {shape}, got {updates.shape}."
             )
         if updates.dtype != x.dtype:
             raise errors.DTypeError(
@@ -343,7 +342,7 @@ class ScatterFamily(Linear):
         x = batched_first(x, dims[0], size)
         updates = batched_first(updates, dims[1], size)
         if all(d is None for d in dims[2:]):  # one more axis that is not indexed
-            updates = move_axis(updates, 0, len(_joint_shape(indices)))
+            updates = move_axis(updates, 0, len(joint_shape(indices)))
             return self(x, updates, *indices, **{**params, "axes": axes}), 0
         rows = batched_indices(indices, dims[2:], size)
         return self(x, updates, *rows, **{**params, "axes": (0, *axes)}), 0
@@ -374,15 +373,17 @@ class ScatterFamily(Linear):
         yield Sample(np.arange(3), np.array([5, 7]), np.array([1, 1]), axes=(0,), mode="error")
 
 
-def read_mode(mode: str) -> dict[str, Any]:
-    """The gather mode that reads what a scatter wrote, and zero for what it dropped."""
+def read_mode(mode: str, dropped: Any = 0) -> dict[str, Any]:
+    """The gather mode that reads what a scatter wrote, and `dropped` for what it dropped."""
     if mode in ("drop", "fill"):
-        return {"mode": "fill", "fill_value": 0}
+        return {"mode": "fill", "fill_value": dropped}
     return {"mode": mode}
 
 
-class Scatter(ScatterFamily):
+class Scatter(ScatterFamily, Linear):
     """The array with elements replaced; of several updates to one element the last stays."""
+
+    linear = (0, 1)
 
     @staticmethod
     def write(target: Any, indices: tuple[Any, ...], updates: Any) -> None:
@@ -397,7 +398,7 @@ class Scatter(ScatterFamily):
             zeros = filled(ArrayType(updates.shape, cotangent.dtype), 0)
             return scatter(cotangent, zeros, *indices, axes=axes, mode=mode)
         read = gather(cotangent, *indices, axes=axes, **read_mode(mode))
-        shape = _joint_shape(indices)
+        shape = joint_shape(indices)
         if not shape:
             return read
         sizes = tuple(x.shape[a] for a in axes)
@@ -407,8 +408,10 @@ class Scatter(ScatterFamily):
         return masked_mul(kept, read)
 
 
-class ScatterAdd(ScatterFamily):
+class ScatterAdd(ScatterFamily, Linear):
     """The array with updates added to its elements, as often as they occur."""
+
+    linear = (0, 1)
 
     @staticmethod
     def write(target: Any, indices: tuple[Any, ...], updates: Any) -> None:
@@ -457,7 +460,7 @@ class ScatterWinners(Primitive):
         return (last_writers(flat, count + 1) & valid).astype(dtype)
 
     def type_rule(self, *indices: Any, sizes: Shape, mode: str, dtype: Any) -> Any:
-        return ArrayType(_joint_shape(indices), dtype)
+        return ArrayType(joint_shape(indices), dtype)
 
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
@@ -472,6 +475,24 @@ class ScatterWinners(Primitive):
         yield Sample(i, j, sizes=(3, 2), mode="error", dtype=f64)
         yield Sample(np.array([5, 0, 0]), sizes=(2,), mode="drop", dtype=f64)
         yield Sample(np.int32(1), sizes=(2,), mode="error", dtype=f64)
+
+
+def gather_along(x: Value, indices: Value, axis: int, mode: str = "error") -> Value:
+    """The elements whose position along one axis is given for every place of the result.
+
+    Args:
+      x: the array.
+      indices: integers; its shape is that of `x` except along `axis` (there any size).
+      axis: a dimension, not negative.
+      mode: see the module.
+    """
+    rank = len(x.shape)
+    places = []
+    for i, n in enumerate(x.shape):
+        rows = iota(dtype=np.dtype(np.int32), shape=(n,), dimension=0)
+        places.append(reshape(rows, shape=(n, *(1,) * (rank - i - 1))))
+    places[axis] = indices
+    return gather(x, *places, axes=tuple(range(rank)), mode=mode)
 
 
 gather = Gather()

@@ -93,7 +93,12 @@ class Threefry2x32(Elementwise):
 
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(0)
-        for shapes in (((),) * 4, ((), (), (3,), (3,)), ((2, 1), (1,), (1, 3), ()), ((0,),) * 4):
+        for shapes in (
+            ((),) * 4,
+            ((), (), (3,), (3,)),
+            ((2, 1), (1,), (1, 3), ()),
+            ((0,),) * 4,
+        ):
             words = (rng.integers(0, 2**32, s, dtype=np.uint32) for s in shapes)
             yield Sample(*map(np.uint32, words), differentiable=False)
 
@@ -107,7 +112,9 @@ class RandomSeed(Primitive):
     @staticmethod
     def compute(seed: Any) -> Any:
         low = seed.astype(np.uint32)
-        high = (seed >> 32).astype(np.uint32) if seed.dtype.itemsize == 8 else np.zeros_like(low)
+        high = (
+            (seed >> 32).astype(np.uint32) if seed.dtype.itemsize == 8 else np.zeros_like(low)
+        )
         return np.stack([high, low], axis=-1)
 
     def type_rule(self, seed: Any) -> Any:
@@ -164,7 +171,10 @@ class RandomFoldIn(Primitive):
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
     ) -> tuple[Any, Any]:
         (keys, data), (d_keys, d_data) = args, dims
-        ranks = len(keys.shape) - 1 - (d_keys is not None), len(data.shape) - (d_data is not None)
+        ranks = (
+            len(keys.shape) - 1 - (d_keys is not None),
+            len(data.shape) - (d_data is not None),
+        )
         return self(*_align(args, dims, ranks)), 0
 
     def samples(self) -> Iterator[Sample]:
@@ -244,7 +254,9 @@ class UnitInterval(Elementwise):
         rng = np.random.default_rng(0)
         for name in _MANTISSA:
             dtype = dtypes.as_dtype(name)
-            bits = rng.integers(0, 2 ** bits_for(dtype), (2, 3), dtype=f"u{bits_for(dtype) // 8}")
+            bits = rng.integers(
+                0, 2 ** bits_for(dtype), (2, 3), dtype=f"u{bits_for(dtype) // 8}"
+            )
             for value in (bits, bits[0, 0], bits[:0]):
                 yield Sample(value, dtype=dtype, differentiable=False)
 
@@ -252,7 +264,7 @@ class UnitInterval(Elementwise):
 #: Coefficients of Giles's single-precision approximation, highest power first: of the middle
 #: of the interval, and of its ends.
 _CENTRAL, _TAIL = (
-    [np.float32(c) for c in coefficients]
+    [np.float64(np.float32(c)) for c in coefficients]
     for coefficients in (
         (
             *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087),
@@ -287,40 +299,32 @@ def normal_from_uniform(u: Any) -> Any:
     return scalar(out.reshape(u.shape))
 
 
-_CHUNK = 1 << 14
+_CHUNK = 1 << 13
+_FAR = np.float32(-5)
 
 
 def _giles(u: Any, out: Any) -> None:
-    w = _minus_log1p(np.multiply(u, -u))
-    np.multiply(_polynomial(_CENTRAL, w - np.float32(2.5)), u, out=out)
-    (tail,) = np.nonzero(w >= 5)
+    minus_w = np.log1p(np.multiply(u, -u))
+    (tail,) = np.nonzero(minus_w <= _FAR)
+    np.subtract(np.float32(-2.5), minus_w, out=out)
+    np.multiply(_polynomial(_CENTRAL, out), u, out=out)
     if tail.size:
-        out[tail] = _polynomial(_TAIL, np.sqrt(w[tail]) - np.float32(3)) * u[tail]
-    out[np.abs(u) == 1] = u[np.abs(u) == 1] * np.float32(np.inf)
-
-
-def _minus_log1p(t: Any) -> Any:
-    """-log(1 + t), as exact as float32 allows, for t in [-1, 0]."""
-    total = t + np.float32(1)
-    rounded = total - np.float32(1)
-    correction = np.divide(t, rounded, out=np.ones_like(t), where=rounded != 0)
-    correction[t < np.float32(-0.41421356)] = 1  # from here on JAX does not correct
-    logarithm = np.log(total, out=total)
-    np.multiply(logarithm, correction, out=logarithm)
-    np.copyto(logarithm, t, where=rounded == 0)
-    return np.negative(logarithm, out=logarithm)
+        ends = u[tail]
+        far = _polynomial(_TAIL, np.sqrt(-minus_w[tail]) - np.float32(3))
+        out[tail] = np.where(np.abs(ends) == 1, np.float32(np.inf), far) * ends
 
 
 def _polynomial(coefficients: Any, x: Any) -> Any:
-    """Horner's scheme with fused multiply-add: products are not rounded, sums are."""
+    """Horner's scheme with fused multiply-add, as processors do it: only sums are rounded."""
     wide = x.astype(np.float64)
-    product = np.empty_like(wide)
-    value = np.full_like(x, coefficients[0])
-    for c in coefficients[1:]:
-        np.multiply(value, wide, out=product)
-        np.add(product, np.float64(c), out=product)
-        np.copyto(value, product, casting="same_kind")
-    return value
+    exact = np.multiply(wide, coefficients[0])
+    rounded = np.empty_like(x)
+    for c in coefficients[1:-1]:
+        np.add(exact, c, out=exact)
+        rounded[...] = exact
+        exact[...] = rounded
+        np.multiply(exact, wide, out=exact)
+    return np.add(exact, coefficients[-1], out=exact).astype(np.float32)
 
 
 class NormalQuantile(Real):

@@ -1,9 +1,9 @@
 """Reductions over dimensions other than the sum (which is in `basis`).
 
-Maxima and minima propagate NaN; equal extrema share the derivative equally. Products have the
-right derivatives, of every order, with any number of zeros. `argmax` and `argmin` give the first of
-equal extrema, or the first NaN. Reducing nothing is an error where no neutral element exists.
-Means, variances, norms and log-sum-exps are composed by `wengert.numpy` and `wengert.nn`.
+Maxima and minima propagate NaN; equal extrema share the derivative equally. Products have
+the right derivatives, of every order, with any number of zeros. `argmax` and `argmin` give the
+first of equal extrema, or the first NaN. Reducing nothing is an error where no neutral element
+exists. Means, variances, norms and log-sum-exps are composed by `wengert.numpy`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def reduced_shape(name: str, x: ArrayType, axes: Axes) -> Shape:
 
 def _empty(name: str, x: Any) -> errors.ShapeError:
     return errors.ShapeError(
-        f"{name} of shape {x.shape} would have to take the {name.removeprefix('reduce_')} of no "
-        "elements, which does not exist. Give an initial value (initial=...), or check the size."
+        f"{name} of shape {x.shape} has no elements to take the {name.removeprefix('reduce_')} "
+        "of. Give an initial value (initial=...), or check the size first."
     )
 
 
@@ -54,7 +54,7 @@ class Reduction(Primitive):
 
     ufunc: Any
 
-    def compute(self, x: Any, axes: Axes) -> Any:  # type: ignore[override]
+    def compute(self, x: Any, axes: Axes) -> Any:
         return self.ufunc.reduce(x, axis=axes)
 
     def type_rule(self, x: Any, axes: Axes) -> Any:
@@ -102,8 +102,10 @@ class Extremum(Reduction):
         kept = tuple(i for i in range(len(x.shape)) if i not in axes)
         spread = broadcast_in_dim(out, shape=x.shape, broadcast_dimensions=kept)
         chosen = convert(eq(x, spread), dtype=x.dtype)
-        count = reduce_sum(chosen, axes=axes)
-        return out, div(reduce_sum(masked_mul(chosen, dx), axes=axes), count)
+        kept_shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+        count = reshape(reduce_sum(chosen, axes=axes), shape=kept_shape)
+        shares = div(chosen, count)  # 0/0 where the extremum is NaN
+        return out, reduce_sum(masked_mul(shares, dx), axes=axes)
 
 
 class ReduceMax(Extremum):
@@ -125,7 +127,7 @@ class ArgExtremum(Primitive):
     keeps_weak = False
     function: Any
 
-    def compute(self, x: Any, axis: int, index_dtype: Any = dtypes.INT32) -> Any:  # type: ignore[override]
+    def compute(self, x: Any, axis: int, index_dtype: Any = dtypes.INT32) -> Any:
         if not x.shape[axis]:
             raise _empty(self.name, x)
         return self.function(x, axis).astype(index_dtype)
@@ -171,7 +173,7 @@ class ReduceProd(Reduction):
 
     ufunc = np.multiply
 
-    def compute(self, x: Any, axes: Axes) -> Any:  # type: ignore[override]
+    def compute(self, x: Any, axes: Axes) -> Any:
         wide = widened(x)
         return np.multiply.reduce(wide, axis=axes, dtype=wide.dtype).astype(x.dtype, copy=False)
 

@@ -327,7 +327,7 @@ class Iota(Primitive):
         sizes[dimension] = shape[dimension]
         return np.broadcast_to(numbers.reshape(sizes), shape)
 
-    def type_rule(self, dtype: Any, shape: Shape, dimension: int) -> Any:  # type: ignore[override]
+    def type_rule(self, dtype: Any, shape: Shape, dimension: int) -> Any:
         if not 0 <= dimension < len(shape):
             raise errors.ShapeError(f"iota of shape {shape} has no dimension {dimension}.")
         return ArrayType(tuple(shape), dtype)

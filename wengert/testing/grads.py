@@ -4,8 +4,8 @@ Both evaluate a function around a point and compare finite differences with its 
 double precision even where the arguments are float32: functions of this package do not
 fix a dtype. What differs is named: argument, entry, the two numbers.
 
-`check_grads` asks about the derivative of any function, to any order. `check_rules` asks about a
-custom rule: the types of what it returns at the dtypes given, then its values.
+`check_grads` asks about the derivative of any function, to any order. `check_rules` asks about
+a custom rule: the types of what it returns at the dtypes given, then its values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from wengert.testing import numeric
 from wengert.transforms.custom_jvp import custom_jvp
 from wengert.transforms.custom_vjp import custom_vjp
 from wengert.transforms.jvp import jvp
-from wengert.transforms.linearize import check_tangents, float0_zeros, vjp
+from wengert.transforms.linearize import check_tangents, float0_zeros
+from wengert.transforms.vjp import vjp
 
 #: Entries of arguments, and of results, that are looked at to find the worst one.
 _MOST_ENTRIES = 128
@@ -66,13 +67,18 @@ class Point:
         out, self.out_tree = tree.flatten(self.fun(*self.unflatten(values)))
         return [np.asarray(as_array(leaf)) for leaf in out]
 
+    def tangents(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """Tangents with these leaves, of which those for integers do not matter."""
+        return self.unflatten(
+            [
+                t if dtypes.is_inexact(v.dtype) else float0_zeros(v.shape)
+                for t, v in zip(values, self.values, strict=True)
+            ]
+        )
+
     def push(self, tangents: Sequence[Any]) -> list[Any]:
         """Tangents of the result leaves, by forward mode."""
-        given = [
-            t if dtypes.is_inexact(v.dtype) else float0_zeros(v.shape)
-            for t, v in zip(tangents, self.values, strict=True)
-        ]
-        return _arrays(jvp(self.fun, self.args, self.unflatten(given))[1])
+        return _arrays(jvp(self.fun, self.args, self.tangents(tangents))[1])
 
     def pullback(self) -> Callable[[Sequence[Any]], list[Any]]:
         """From cotangents of the result leaves to those of the arguments, by reverse mode."""
@@ -143,6 +149,7 @@ class Comparison:
         self.what = what
         self.rng = np.random.default_rng(0)
         self.out = point.call(point.values)
+        self.given: list[Any] | None = None
         precise = [*point.values, *self.out]
         self.rtol = numeric.tolerance_of(precise) if rtol is None else rtol
         self.atol = numeric.tolerance_of(precise) if atol is None else atol
@@ -153,7 +160,9 @@ class Comparison:
         return [numeric.random_like(self.rng, v) for v in self.point.values]
 
     def weights(self) -> list[Any]:
-        """A random cotangent of the results."""
+        """A cotangent of the results: the given one, or a random one."""
+        if self.given is not None:
+            return [g.astype(o.dtype) for g, o in zip(self.given, self.out, strict=True)]
         return [numeric.random_like(self.rng, o) for o in self.out]
 
     def forward(self, push: Callable[[Sequence[Any]], list[Any]]) -> None:
@@ -204,10 +213,10 @@ class Comparison:
         off = numeric.deviation(got, expected, self.atol, self.rtol)
         if not np.any(off > 1):
             raise errors.GradientMismatchError(
-                f"{self.what} is wrong on a random direction, though right entry by entry: it is "
-                "not linear."
+                f"{self.what} is wrong on a random direction, though right entry by entry: it "
+                "is not linear."
             )
-        i, j = np.unravel_index(int(np.argmax(off)), off.shape)
+        i, j = map(int, np.unravel_index(int(np.argmax(off)), off.shape))
         raise errors.GradientMismatchError(
             self._message(rows[i], columns[j], got[i, j], expected[i, j])
         )
@@ -264,7 +273,7 @@ def check_grads(
     if order < 1:
         raise ValueError(f"order counts derivatives and starts at 1, got {order}.")
     if not isinstance(args, tuple | list):
-        raise TypeError("check_grads takes a tuple of arguments: check_grads(f, (x,), order=1).")
+        raise TypeError("check_grads takes a tuple of arguments: check_grads(f, (x,), 1).")
     point = Point(f, args).promoted()
     _check_order(point, order, modes, (), (atol, rtol, eps))
 
@@ -272,7 +281,7 @@ def check_grads(
 def _check_order(
     point: Point, order: int, modes: Sequence[str], path: tuple[str, ...], accuracy: Any
 ) -> None:
-    name = getattr(point.fun, "__name__", "the function")
+    name = _name(point.fun)
     for mode in modes:
         taken = "-".join((*path, mode))
         what = f"the derivative ({taken}, order {len(path) + 1}) of {name}"
@@ -290,14 +299,9 @@ def _check_order(
 
 
 def _derivative(point: Point, comparison: Comparison, mode: str) -> Callable[..., Any]:
-    """The tangent along, or the pullback of, fixed random values, as a function of the point."""
+    """Tangent along, or pullback of, fixed random values, as a function of the point."""
     if mode == "fwd":
-        tangents = point.unflatten(
-            [
-                t if dtypes.is_inexact(v.dtype) else float0_zeros(v.shape)
-                for t, v in zip(comparison.directions(), point.values, strict=True)
-            ]
-        )
+        tangents = point.tangents(comparison.directions())
         return lambda *args: _inexact(jvp(point.fun, args, tangents)[1])
     leaves = [Array(w[()]) for w in comparison.weights()]
     weights = tree.unflatten(point.out_tree, leaves)
@@ -327,7 +331,7 @@ def check_rules(
       f: a `custom_jvp` or `custom_vjp` function, or any function that calls some.
       *args: the point, where `f` is smooth.
       vjp: a hand-made rule for a plain `f`, to be checked in place of its own:
-        `vjp(*args)` gives the pullback, from a cotangent of the result to a tuple of cotangents.
+        `vjp(*args)` gives the pullback, from a cotangent to a tuple of cotangents.
       cotangent: the cotangent of the result to try the rule on, instead of a random one.
       atol, rtol: tolerances; by default 1e-6 for results in double precision.
 
@@ -346,13 +350,13 @@ def check_rules(
     wengert.errors.GradientMismatchError: ... argument 1, entry (...): rule gives ...
     >>> wengert.check_rules(wnp.dot, x, w, vjp=lambda x, w: lambda u: (w * u, x * u))
     """
-    name = getattr(f, "__name__", repr(f))
+    name = _name(f)
     f, args, numbers = _differentiable_part(f, args)
     given = Point(f, args, numbers)
     out = given.call(given.values)
     if cotangent is not None:
         _check_cotangent(given, out, cotangent)
-    _check_types(given, out, vjp, name)
+    _check_results(given, out, vjp, name)
     point = given.promoted()
     kind = "vjp" if vjp is not None else _kind(f)
     comparison = Comparison(point, f"the {kind} rule of {name}", atol, rtol, None)
@@ -360,9 +364,7 @@ def check_rules(
         comparison.forward(point.push)
     pull = point.pullback() if vjp is None else _hand_made(vjp, point, name)
     if cotangent is not None:
-        weights = [np.asarray(as_array(c)) for c in tree.leaves(cotangent)]
-        fixed = [numeric.wide(w).astype(o.dtype) for w, o in zip(weights, comparison.out, strict=True)]
-        comparison.weights = lambda: fixed  # type: ignore[method-assign]
+        comparison.given = [np.asarray(as_array(c)) for c in tree.leaves(cotangent)]
     comparison.reverse(pull)
     _check_linearity(comparison, pull)
 
@@ -387,6 +389,12 @@ def _differentiable_part(
     return of_free, tuple(free), numbers
 
 
+def _name(f: Any) -> str:
+    if isinstance(f, custom_jvp | custom_vjp):
+        return f.signature.name
+    return str(getattr(f, "__name__", type(f).__name__))
+
+
 def _kind(f: Any) -> str:
     if isinstance(f, custom_jvp):
         return "jvp"
@@ -404,29 +412,21 @@ def _check_cotangent(point: Point, out: Sequence[Any], cotangent: Any) -> None:
     check_tangents("cotangent", leaves, values, lambda: tree.leaf_paths(result))
 
 
-def _check_types(point: Point, out: Sequence[Any], vjp_: Any, name: str) -> None:
-    """Run the rule at the dtypes given; what it returns must fit."""
+def _check_results(point: Point, out: Sequence[Any], maker: Any, name: str) -> None:
+    """Run the rule at the dtypes given; what it returns must fit the function."""
     rng = np.random.default_rng(1)
     weights = [numeric.random_like(rng, o) for o in out]
-    if vjp_ is not None:
-        _hand_made(vjp_, point, name)(weights)
+    if maker is not None:
+        _hand_made(maker, point, name)(weights)
         return
     if _kind(point.fun) != "vjp":
-        value, tangent = jvp(point.fun, point.args, _tangents(point, rng))
-        _same_types(f"the jvp rule of {name} returns a result", _arrays(value), out)
+        tangents = [numeric.random_like(rng, v) for v in point.values]
+        value, tangent = jvp(point.fun, point.args, point.tangents(tangents))
+        _same_results(f"the jvp rule of {name} returns a result", _arrays(value), out)
         _same_types(f"the jvp rule of {name} returns a tangent", _arrays(tangent), out)
     value, pull = vjp(point.fun, *point.args)
-    _same_types(f"the forward rule of {name} returns a result", _arrays(value), out)
+    _same_results(f"the forward rule of {name} returns a result", _arrays(value), out)
     pull(tree.unflatten(point.out_tree, [Array(w[()]) for w in weights]))
-
-
-def _tangents(point: Point, rng: np.random.Generator) -> Any:
-    return point.unflatten(
-        [
-            numeric.random_like(rng, v) if dtypes.is_inexact(v.dtype) else float0_zeros(v.shape)
-            for v in point.values
-        ]
-    )
 
 
 def _same_types(what: str, got: Sequence[Any], expected: Sequence[Any]) -> None:
@@ -440,6 +440,14 @@ def _same_types(what: str, got: Sequence[Any], expected: Sequence[Any]) -> None:
                 f"{what} of shape {g.shape} and dtype {g.dtype}; the function returns shape "
                 f"{e.shape} and dtype {e.dtype}."
             )
+
+
+def _same_results(what: str, got: Sequence[Any], expected: Sequence[Any]) -> None:
+    _same_types(what, got, expected)
+    if not numeric.same(got, expected, numeric.tolerance_of(expected)):
+        raise errors.GradientMismatchError(
+            f"{what} that differs from the function's:\n{got}\n instead of\n{expected}"
+        )
 
 
 def _hand_made(
@@ -476,17 +484,11 @@ def _check_linearity(
     one = comparison.weights()
     two = [1000 * numeric.random_like(comparison.rng, o) for o in comparison.out]
     total = [(a + b).astype(a.dtype) for a, b in zip(one, two, strict=True)]
-    expected = [
-        a if a.dtype == dtypes.float0 else a + b for a, b in zip(pull(one), pull(two), strict=True)
-    ]
-    got = pull(total)
-    scale = max((float(np.max(np.abs(e), initial=0.0)) for e in map(_real, expected)), default=0.0)
-    if not numeric.close([*map(_real, got)], [*map(_real, expected)], comparison.atol * (1 + scale), 0):
+    pulled = [[g for g in pull(w) if g.dtype != dtypes.float0] for w in (one, two, total)]
+    expected = [a + b for a, b in zip(*pulled[:2], strict=True)]
+    if not numeric.same(pulled[2], expected, comparison.rtol):
         raise errors.GradientMismatchError(
-            f"{comparison.what} is not linear: its cotangents for a sum are not the sum of its "
-            "cotangents. A pullback uses the cotangent in products with residuals and sums only."
+            f"{comparison.what} is not linear: its cotangents for a sum are not the sum of "
+            "its cotangents. A pullback uses the cotangent in products with residuals and in "
+            "sums only."
         )
-
-
-def _real(value: Any) -> Any:
-    return np.zeros(0) if value.dtype == dtypes.float0 else numeric.wide(value)

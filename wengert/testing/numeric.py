@@ -21,7 +21,7 @@ Call = Callable[[list[Any]], list[Any]]
 
 #: Relative and absolute tolerance of a derivative, by bytes of the real dtype it has.
 _TOLERANCES = {8: 1e-6, 4: 5e-3, 2: 0.2}
-#: Finite-difference steps, by bytes of the real dtype: the best one, then others to fall back on.
+#: Finite-difference steps, by bytes of the real dtype: the best one, then others to try.
 _STEPS = {
     8: (1e-4, 1e-3, 1e-5, 1e-2, 1e-6),
     4: (3e-2, 1e-2, 1e-1, 3e-3),
@@ -43,7 +43,7 @@ def tolerance_of(values: Values) -> float:
 
 
 def steps_of(values: Values) -> tuple[float, ...]:
-    """Finite-difference steps for functions with results of these dtypes, the best one first."""
+    """Finite-difference steps for functions of these dtypes, the best one first."""
     return _STEPS[real_bytes(values)]
 
 
@@ -117,7 +117,8 @@ def deviation(got: Any, expected: Any, atol: float, rtol: float) -> Any:
 def close(got: Values, expected: Values, atol: float, rtol: float) -> bool:
     """Whether lists of values agree, entry by entry."""
     return all(
-        bool(np.all(deviation(g, e, atol, rtol) <= 1)) for g, e in zip(got, expected, strict=True)
+        bool(np.all(deviation(g, e, atol, rtol) <= 1))
+        for g, e in zip(got, expected, strict=True)
     )
 
 

@@ -13,7 +13,8 @@ from wengert.core.program import Program
 from wengert.engines.eager import run_program
 from wengert.transforms.jit import JitFunction
 from wengert.transforms.jvp import jvp_flat
-from wengert.transforms.linearize import Block, Linearization
+from wengert.transforms.linearize import Linearization
+from wengert.transforms.tape import Block
 
 
 class Checkpoint(Primitive):

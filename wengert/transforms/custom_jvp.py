@@ -31,6 +31,7 @@ class CustomJVPCall(Primitive):
     does not know them, and derivatives with respect to them are those of the function.
     """
 
+    name = "custom_jvp_call"
     multiple_results = True
     higher_order = True
 
@@ -103,7 +104,7 @@ class CustomJVPCall(Primitive):
 custom_jvp_call = CustomJVPCall()
 
 
-class custom_jvp:  # noqa: N801  (a decorator: JAX's name)
+class custom_jvp:
     """A function with a derivative rule of its own.
 
     Args:
@@ -153,7 +154,11 @@ class custom_jvp:  # noqa: N801  (a decorator: JAX's name)
                 for rule, t in zip(jvps, tangents, strict=True)
                 if rule is not None
             ]
-            total = functools.reduce(lambda a, b: tree.map(lambda x, y: x + y, a, b), terms) if terms else None
+            total = (
+                functools.reduce(lambda a, b: tree.map(lambda x, y: x + y, a, b), terms)
+                if terms
+                else None
+            )
             return out, tree.map(lambda x: x * 0, out) if total is None else total
 
         self.jvp = jvp
@@ -185,7 +190,12 @@ class _FlatRule:
     """The user's rule on flat values, checked."""
 
     def __init__(
-        self, rule: Any, nondiff: list[Any], in_tree: Any, keep: Callable[[Any], None], name: str
+        self,
+        rule: Any,
+        nondiff: list[Any],
+        in_tree: Any,
+        keep: Callable[[Any], None],
+        name: str,
     ) -> None:
         self.rule = rule
         self.nondiff = nondiff

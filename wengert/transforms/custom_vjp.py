@@ -24,7 +24,8 @@ from wengert.transforms.custom import (
     batched_function,
     flat_function,
 )
-from wengert.transforms.linearize import Block, Linearization
+from wengert.transforms.linearize import Linearization
+from wengert.transforms.tape import Block
 
 
 class CustomVJPCall(Primitive):
@@ -35,6 +36,7 @@ class CustomVJPCall(Primitive):
     operands are values that the function closed over when it was traced.
     """
 
+    name = "custom_vjp_call"
     multiple_results = True
     higher_order = True
 
@@ -148,9 +150,7 @@ def pushed(
         return [instantiate(c) for c in backward(residuals, cotangents)]
 
     transposed = Linearization(pullback, zeros).pull(tangents)
-    return [
-        Zero(t) if v is None else v for v, t in zip(transposed, out_types, strict=True)
-    ]
+    return [Zero(t) if v is None else v for v, t in zip(transposed, out_types, strict=True)]
 
 
 class CustomVJPBlock(Block):
@@ -172,7 +172,7 @@ class CustomVJPBlock(Block):
 custom_vjp_block = CustomVJPBlock()
 
 
-class custom_vjp:  # noqa: N801  (a decorator: JAX's name)
+class custom_vjp:
     """A function with a pullback of its own.
 
     Args:
@@ -242,7 +242,13 @@ class _FlatRules:
     """The user's rules on flat values, checked."""
 
     def __init__(
-        self, fwd: Any, bwd: Any, nondiff: list[Any], in_tree: Any, rest: Any, signature: Signature
+        self,
+        fwd: Any,
+        bwd: Any,
+        nondiff: list[Any],
+        in_tree: Any,
+        rest: Any,
+        signature: Signature,
     ) -> None:
         self.fwd = fwd
         self.bwd = bwd
@@ -278,7 +284,9 @@ class _FlatRules:
         pulled = self.bwd(*self.nondiff, saved, given)
         count = len(self.arguments)
         if not isinstance(pulled, tuple | list) or len(pulled) != count:
-            what = f"{len(pulled)}" if isinstance(pulled, tuple | list) else type(pulled).__name__
+            what = (
+                f"{len(pulled)}" if isinstance(pulled, tuple | list) else type(pulled).__name__
+            )
             raise errors.CustomRuleError(
                 f"the backward rule of {self.signature.name} must return a tuple with one "
                 f"cotangent for each of the {count} differentiable arguments; it returned {what}."
@@ -286,7 +294,9 @@ class _FlatRules:
             )
         out: list[Any] = []
         types = iter(self.in_types)
-        for number, (argument, cotangent) in enumerate(zip(self.arguments, pulled, strict=True)):
+        for number, (argument, cotangent) in enumerate(
+            zip(self.arguments, pulled, strict=True)
+        ):
             out.extend(self._checked(number, argument, cotangent, types))
         return out
 

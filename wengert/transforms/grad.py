@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes, tree
 from wengert.core.array import Array, as_array
+from wengert.core.primitive import Value
 from wengert.core.source import user_location
 from wengert.primitives.basis import filled
 from wengert.transforms.linearize import (
@@ -51,35 +52,12 @@ def value_and_grad(
     (Array(9., dtype=float32, weak_type=True), Array(6., dtype=float32, weak_type=True))
     """
     check_argnums(argnums)
-    name = "value_and_grad"
+    checks = _Checks(holomorphic, allow_int)
 
     @functools.wraps(fun, updated=())
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
-        selected = select(fun, args, argnums)
-        leaves, in_tree = tree.flatten(selected)
-        inputs = [
-            x if type(x) is Array and x._value.dtype.kind == "f" and not holomorphic
-            else _checked_input(x, holomorphic, allow_int, name)
-            for x in leaves
-        ]
-        aux: Any = None
-
-        def call(tracers: list[Any]) -> list[Any]:
-            nonlocal aux
-            chosen = tree.unflatten(in_tree, tracers)
-            out = fun(*insert(args, argnums, chosen), **kwargs)
-            if has_aux:
-                out, aux = split_aux(out)
-            return [_checked_output(out, holomorphic)]
-
-        linearized = Linearization(call, inputs)
-        value = linearized.primals[0]
-        seed = _one(value)
-        pulled = linearized.pull([seed], consume=True)
-        gradient = tree.unflatten(in_tree, [*map(result_or_zero, pulled, inputs)])
-        if has_aux:
-            return (value, tree.map(primal, aux)), gradient
-        return value, gradient
+        value, gradient, aux = _evaluate(fun, argnums, has_aux, checks, args, kwargs)
+        return ((value, aux), gradient) if has_aux else (value, gradient)
 
     return value_and_grad_fun
 
@@ -99,14 +77,49 @@ def grad(
     >>> wengert.grad(wnp.dot)(wnp.array([1.0, 2.0]), wnp.array([3.0, 4.0]))
     Array([3., 4.], dtype=float32)
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
+    check_argnums(argnums)
+    checks = _Checks(holomorphic, allow_int)
 
     @functools.wraps(fun, updated=())
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
-        return (gradient, value[1]) if has_aux else gradient
+        _, gradient, aux = _evaluate(fun, argnums, has_aux, checks, args, kwargs)
+        return (gradient, aux) if has_aux else gradient
 
     return grad_fun
+
+
+class _Checks(NamedTuple):
+    """What inputs and output may be."""
+
+    holomorphic: bool
+    allow_int: bool
+
+
+def _evaluate(
+    fun: Callable[..., Any],
+    argnums: Any,
+    has_aux: bool,
+    checks: _Checks,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> tuple[Value, Any, Any]:
+    """Value, gradient and aux."""
+    leaves, in_tree = tree.flatten(select(fun, args, argnums))
+    inputs = [_checked_input(x, checks) for x in leaves]
+    aux: Any = None
+
+    def call(tracers: list[Any]) -> list[Any]:
+        nonlocal aux
+        out = fun(*insert(args, argnums, tree.unflatten(in_tree, tracers)), **kwargs)
+        if has_aux:
+            out, aux = split_aux(out)
+        return [_checked_output(out, checks.holomorphic)]
+
+    linearized = Linearization(call, inputs)
+    value = linearized.primals[0]
+    pulled = linearized.pull([_one(value)], consume=True)
+    gradient = tree.unflatten(in_tree, [*map(result_or_zero, pulled, inputs)])
+    return value, gradient, tree.map(primal, aux) if has_aux else None
 
 
 def check_argnums(argnums: Any) -> None:
@@ -148,14 +161,14 @@ def insert(args: tuple[Any, ...], argnums: Any, chosen: Any) -> list[Any]:
     return out
 
 
-def _checked_input(x: Any, holomorphic: bool, allow_int: bool, name: str) -> Any:
+def _checked_input(x: Any, checks: _Checks) -> Any:
+    if type(x) is Array and x._value.dtype.kind == "f" and not checks.holomorphic:
+        return x
     x = as_array(x)
-    if holomorphic:
+    if checks.holomorphic:
         if not dtypes.is_complex(x.dtype):
             raise errors.HolomorphicError("input", x.type)
-    elif dtypes.is_complex(x.dtype):
-        return x
-    elif not dtypes.is_inexact(x.dtype) and not allow_int:
+    elif not dtypes.is_inexact(x.dtype) and not checks.allow_int:
         raise errors.IntegerGradientError(x.type, user_location())
     return x
 

@@ -185,7 +185,9 @@ def jacobian_blocks(
     columns = sum(x.size for x in inputs if dtypes.is_inexact(x.dtype))
     rows = sum(x.size for x in outputs if dtypes.is_inexact(x.dtype))
     if mode == "forward" or (mode == "cheapest" and columns <= rows):
-        pushed = _through(linearized.push, inputs, outputs, columns, chunk_size, linearized.tape)
+        pushed = _through(
+            linearized.push, inputs, outputs, columns, chunk_size, linearized.tape
+        )
         by_input = [_split(p, inputs, leading=True) for p in pushed]
         return [
             [_block(o, i, piece) for i, piece in zip(inputs, pieces, strict=True)]
@@ -248,7 +250,7 @@ def _basis(type_: ArrayType, start: int, size: int, offset: int) -> Any:
 
 def _split(stack: Value, parts: Sequence[Value], leading: bool) -> list[Value]:
     """The stack over all basis vectors, cut into one piece per array; basis axis placed."""
-    pieces = []
+    pieces: list[Value] = []
     for part, offset in _offsets(parts):
         if not dtypes.is_inexact(part.dtype):
             pieces.append(None)
@@ -284,8 +286,11 @@ def _chunk(
     if chunk_size != "auto":
         return chunk_size
     itemsize = max(v.dtype.itemsize for v in (*sources, *results))
-    widest = max([v.size for v in (*sources, *results)] + [_width(e) for e in tape.entries if e])
-    return max(1, config.memory_budget.value // max(1, 3 * itemsize * widest))
+    widest = max(
+        [v.size for v in (*sources, *results)] + [_width(e) for e in tape.entries if e]
+    )
+    budget: int = config.memory_budget.value
+    return max(1, budget // max(1, 3 * itemsize * widest))
 
 
 def _width(entry: Any) -> int:

@@ -50,6 +50,7 @@ class Call(Primitive):
 
 call = Call()
 
+
 class Traced(NamedTuple):
     """A program with the structure of its result.
 
@@ -379,7 +380,9 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return JitFunction(fun, None, None).eval_shape(*args, **kwargs)
 
 
-def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], Any]:
+def closure_convert(
+    fun: Callable[..., Any], *example_args: Any
+) -> tuple[Callable[..., Any], Any]:
     """A function without its closure: captured values become explicit arguments.
 
     Returns:
@@ -395,7 +398,8 @@ def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callab
         count = len(args) - len(hoisted)
         given = iter(args[count:])
         closed = [
-            next(given) if inexact else c for c, inexact in zip(constants, floating, strict=True)
+            next(given) if inexact else c
+            for c, inexact in zip(constants, floating, strict=True)
         ]
         leaves = [as_array(x) for x in tree.leaves((args[:count], {}))]
         return tree.unflatten(traced.out_tree, traced.program.evaluate(*closed, *leaves))

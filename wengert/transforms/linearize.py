@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from wengert import config, errors
+from wengert import errors
 from wengert.core import dtypes, tree
-from wengert.core.array import Array, ArrayType, as_array
-from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, state
+from wengert.core.array import ArrayType, as_array
+from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, location, state
 from wengert.core.primitive import Primitive, Value, Zero, type_of
-from wengert.core.source import Location, user_location
 from wengert.primitives.basis import add, instantiate, zeros_like
+from wengert.transforms.tape import PICK, Block, Tape
 
 
 class DualTracer(Tracer):
@@ -75,95 +75,6 @@ class LinearTracer(Tracer):
     @property
     def type(self) -> ArrayType:
         return self._type
-
-
-class Tape:
-    """A linear program with its residuals.
-
-    Variable `i` is input `i` for `i < inputs`, and the result of `entries[i]` after that (the
-    first `inputs` entries are None). An entry is `(primitive, terms, extra)`, as made by
-    the primitive's family, which also runs it: `push` forwards, `pull` backwards.
-    """
-
-    __slots__ = ("entries", "inputs", "locations")
-
-    def __init__(self, inputs: int) -> None:
-        self.inputs = inputs
-        self.entries: list[Any] = [None] * inputs
-        self.locations: list[Location | None] | None = None
-        if config.debug_nans.value:
-            self.locations = [None] * inputs
-
-    def append(self, entry: Any) -> int:
-        """Add an entry; returns the index of its variable."""
-        if self.locations is not None:
-            self.locations.append(user_location())
-        self.entries.append(entry)
-        return len(self.entries) - 1
-
-    def push(self, tangents: Sequence[Value]) -> list[Value]:
-        """The tangents of all variables, from those of the inputs."""
-        values = list(tangents)
-        for primitive, terms, extra in self.entries[self.inputs :]:
-            if all(type(values[index]) is Zero for index in primitive.term_inputs(terms)):
-                values.append(_ZERO)
-            else:
-                values.append(primitive.push(terms, extra, values))
-        return values
-
-    def pull(self, outputs: Sequence[tuple[int, Value]], consume: bool) -> list[Value | None]:
-        """The cotangents of the inputs, None where they vanish.
-
-        Args:
-          outputs: (variable, cotangent) pairs.
-          consume: drop each entry, and so its residuals, as soon as it has been used.
-        """
-        entries = self.entries
-        if not consume:
-            entries = list(entries)
-        sink = Cotangents(len(entries))
-        for index, cotangent in outputs:
-            sink.accumulate(index, cotangent, False)
-        values, masked, inputs = sink.values, sink.masked, self.inputs
-        try:
-            while len(entries) > inputs:
-                primitive, terms, extra = entries.pop()
-                cotangent = values.pop()
-                if cotangent is not None:
-                    index = len(entries)
-                    if self.locations is not None:
-                        state.backward_location = self.locations[index]
-                    primitive.pull(terms, extra, cotangent, sink, index in masked)
-        finally:
-            state.backward_location = None
-        return values
-
-
-_ZERO = Zero(ArrayType((), dtypes.FLOAT32))
-
-
-class Cotangents:
-    """The cotangents that a backward pass has gathered so far.
-
-    Attributes:
-      values: by variable; None where none has arrived.
-      masked: variables whose cotangent passed a selection: its zeros are exact.
-    """
-
-    __slots__ = ("masked", "values")
-
-    def __init__(self, count: int) -> None:
-        self.values: list[Value | None] = [None] * count
-        self.masked: set[int] = set()
-
-    def accumulate(self, index: int, cotangent: Value, masked: bool) -> None:
-        """Add to the cotangent of a variable."""
-        if type(cotangent) is Zero:
-            return
-        before = self.values[index]
-        self.values[index] = cotangent if before is None else add(before, cotangent)
-        if masked:
-            self.masked.add(index)
 
 
 class LinearizeInterpreter(Interpreter):
@@ -223,7 +134,7 @@ class LinearizeInterpreter(Interpreter):
         joined = []
         for i, (primal, type_) in enumerate(zip(out, types, strict=True)):
             if dtypes.is_inexact(type_.dtype):
-                index = self.tape.append((_PICK, variable, i))
+                index = self.tape.append((PICK, variable, i))
                 joined.append(self.joined(primal, LinearTracer(self.tag, type_, index)))
             else:
                 joined.append(primal)
@@ -266,72 +177,8 @@ class LinearizeInterpreter(Interpreter):
         try:
             entry = primitive.linear_entry(args, hidden, active, params)
         except (errors.MissingRuleError, TypeError, AttributeError) as error:
-            raise errors.NonlinearRuleError(primitive.name, user_location()) from error
+            raise errors.NonlinearRuleError(primitive.name, location()) from error
         return LinearTracer(self.tag, out_type, self.tape.append(entry))
-
-
-class Block:
-    """A linear map with several results, as one tape entry.
-
-    Its variable holds the list of tangents (or of cotangents); each result is an entry of
-    its own that picks from it.
-    """
-
-    masks = False
-
-    def push_block(self, terms: Any, extra: Any, tangents: Sequence[Value]) -> list[Value]:
-        """Tangents of the results; `terms` are (position, input) pairs."""
-        raise NotImplementedError(type(self).__name__)
-
-    def pull_block(self, terms: Any, extra: Any, cotangents: Sequence[Value]) -> list[Value]:
-        """Cotangents of the inputs, one per term."""
-        raise NotImplementedError(type(self).__name__)
-
-    @staticmethod
-    def term_inputs(terms: Any) -> list[int]:
-        """The tape variables that an entry reads."""
-        return [index for _, index in terms]
-
-    def push(self, terms: Any, extra: Any, tangents: Sequence[Value]) -> Any:
-        """Evaluate the entry on the tangents of its inputs."""
-        block_extra, _ = extra
-        return self.push_block(terms, block_extra, tangents)
-
-    def pull(self, terms: Any, extra: Any, cotangent: Any, sink: Any, masked: bool) -> None:
-        """Send the cotangents of the results to the inputs."""
-        block_extra, out_types = extra
-        cotangents = [cotangent.get(i, Zero(t)) for i, t in enumerate(out_types)]
-        pulled = self.pull_block(terms, block_extra, cotangents)
-        for (_, index), value in zip(terms, pulled, strict=True):
-            sink.accumulate(index, value, masked)
-
-
-class Pick:
-    """One result of a block."""
-
-    masks = False
-
-    @staticmethod
-    def term_inputs(terms: Any) -> list[int]:
-        """The variable of the block."""
-        return [terms]
-
-    @staticmethod
-    def push(terms: Any, extra: int, tangents: Sequence[Any]) -> Value:
-        """The tangent of result number `extra`."""
-        return tangents[terms][extra]
-
-    @staticmethod
-    def pull(terms: Any, extra: int, cotangent: Value, sink: Any, masked: bool) -> None:
-        """Keep the cotangent of result number `extra` for the block."""
-        if sink.values[terms] is None:
-            sink.values[terms] = {}
-        sink.values[terms][extra] = cotangent
-        if masked:
-            sink.masked.add(terms)
-
-
-_PICK = Pick()
 
 
 class Linearization:
@@ -440,7 +287,9 @@ def split_aux(out: Any) -> tuple[Any, Any]:
     return out[0], out[1]
 
 
-def check_tangents(kind: str, got: Sequence[Any], expected: Sequence[Any], paths: Any) -> list[Any]:
+def check_tangents(
+    kind: str, got: Sequence[Any], expected: Sequence[Any], paths: Any
+) -> list[Any]:
     """Flat tangents or cotangents as arrays, checked against the values they belong to.
 
     Raises:
@@ -518,69 +367,3 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
     out = tree.unflatten(out_tree, linearized.primals)
     return (out, f_jvp, aux) if has_aux else (out, f_jvp)
-
-
-def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
-    """Result of a function, and its pullback: from cotangents of the result to the inputs'.
-
-    Args:
-      fun: a function of arrays, or trees of arrays.
-      *primals: the point.
-      has_aux: whether `fun` returns `(result, aux)`; aux is handed through.
-
-    Returns:
-      `(out, f_vjp)`, or `(out, f_vjp, aux)`; `f_vjp(cotangent)` is a tuple with one tree per
-      primal input.
-
-    Raises:
-      CotangentError: by `f_vjp`, for a cotangent of the wrong shape or dtype.
-
-    >>> import wengert, wengert.numpy as wnp
-    >>> y, f_vjp = wengert.vjp(lambda x, w: x * w, wnp.array(3.0), wnp.array(5.0))
-    >>> f_vjp(wnp.array(1.0))[0]
-    Array(5., dtype=float32, weak_type=True)
-    """
-    linearized, in_tree, out_tree, inputs, aux = linearize_flat(fun, primals, has_aux)
-    out = tree.unflatten(out_tree, linearized.primals)
-
-    def f_vjp(cotangent: Any) -> Any:
-        got, got_tree = tree.flatten(cotangent)
-        if got_tree != out_tree:
-            raise errors.TreeError("the cotangent", got_tree, "the result", out_tree)
-        checked = check_tangents(
-            "cotangent", got, linearized.primals, lambda: tree.leaf_paths(out)
-        )
-        pulled = linearized.pull(checked)
-        return tree.unflatten(in_tree, map(result_or_zero, pulled, inputs))
-
-    return (out, f_vjp, aux) if has_aux else (out, f_vjp)
-
-
-def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], Any]:
-    """The transpose of a linear function.
-
-    Args:
-      fun: a linear function.
-      *primals: examples of its inputs: arrays, or their types (`ShapeDtypeStruct`).
-
-    Returns:
-      a function from a cotangent of the result to a tuple of cotangents of the inputs.
-
-    >>> import wengert, wengert.numpy as wnp
-    >>> transposed = wengert.linear_transpose(lambda x: 3.0 * x, wnp.zeros(2))
-    >>> transposed(wnp.array([1.0, 2.0]))
-    (Array([3., 6.], dtype=float32),)
-    """
-    zeros = tree.map(lambda x: zeros_like(x if hasattr(x, "type") else _as_type(x)), tuple(primals))
-
-    def transposed(cotangent: Any) -> Any:
-        return vjp(fun, *zeros)[1](cotangent)
-
-    return transposed
-
-
-def _as_type(value: Any) -> ArrayType:
-    if type(value) is ArrayType:
-        return value
-    array = as_array(value)
-    return array.type if isinstance(array, Array) else ArrayType(array.shape, array.dtype)

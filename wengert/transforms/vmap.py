@@ -187,7 +187,8 @@ def vmap(
         out, out_dims = batch_flat(call, size, values, dims, axis_name)
         result_axes = _flat_out_axes(out_axes, tree.unflatten(out_tree, out))
         placed = [
-            _place(o, d, axis, size) for o, d, axis in zip(out, out_dims, result_axes, strict=True)
+            _place(o, d, axis, size)
+            for o, d, axis in zip(out, out_dims, result_axes, strict=True)
         ]
         return tree.unflatten(out_tree, placed)
 

@@ -1,0 +1,133 @@
+"""Conversion between dtypes, and functions that leave values as they are.
+
+`convert_element_type` converts numbers, `bitcast_convert_type` reads their bits anew,
+`complex`, `real` and `imag` go between complex and real numbers, and `stop_gradient` hides a
+value from all derivatives. Python scalars given here become arrays of their default dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wengert import errors
+from wengert.core import dtypes, tree
+from wengert.core.array import as_array
+from wengert.core.dtypes import DType, DTypeLike
+from wengert.core.primitive import Value
+from wengert.lax.operands import check_shapes, matched, unary
+from wengert.primitives import cast
+
+
+def convert_element_type(operand: Any, new_dtype: DTypeLike) -> Value:
+    """The same numbers in another dtype.
+
+    Floating numbers become integers by rounding towards zero, complex ones real by
+    dropping the imaginary part.
+
+    >>> convert_element_type(2.75, "int32")
+    Array(2, dtype=int32)
+    """
+    if new_dtype is None:
+        raise ValueError("convert_element_type needs a dtype, got None.")
+    return cast.convert(as_array(operand), dtype=dtypes.as_dtype(new_dtype))
+
+
+def bitcast_convert_type(operand: Any, new_dtype: DTypeLike) -> Value:
+    """The same bits read as another dtype.
+
+    To a narrower dtype a dimension is appended that holds the parts; from it, it is removed.
+
+    >>> bitcast_convert_type(1.0, "int32")
+    Array(1065353216, dtype=int32)
+    """
+    return cast.bitcast_convert(as_array(operand), dtype=dtypes.as_dtype(new_dtype))
+
+
+def dtype(x: Any) -> DType:
+    """The dtype of a value, also of a Python scalar.
+
+    >>> dtype(1.0)
+    dtype('float32')
+    """
+    return dtypes.dtype_of(x)[0]
+
+
+def complex(x: Any, y: Any) -> Value:
+    """The complex number with real part `x` and imaginary part `y`.
+
+    >>> complex(1.0, 2.0)
+    Array(1.+2.j, dtype=complex64, weak_type=True)
+    """
+    operands = matched("complex", (x, y))
+    check_shapes("complex", operands)
+    return cast.make_complex(*operands)
+
+
+def real(x: Any) -> Value:
+    """The real part of a complex number.
+
+    >>> real(1 + 2j)
+    Array(1., dtype=float32, weak_type=True)
+    """
+    return cast.real(_complex("real", x))
+
+
+def imag(x: Any) -> Value:
+    """The imaginary part of a complex number.
+
+    >>> imag(1 + 2j)
+    Array(2., dtype=float32, weak_type=True)
+    """
+    return cast.imag(_complex("imag", x))
+
+
+def conj(x: Any) -> Value:
+    """The complex conjugate; real numbers are taken as complex ones.
+
+    >>> conj(1 + 2j)
+    Array(1.-2.j, dtype=complex64, weak_type=True)
+    """
+    x = as_array(x)
+    if dtypes.is_floating(x.dtype):
+        return cast.make_complex(x, 0)
+    return cast.conj(_complex("conj", x))
+
+
+def _complex(name: str, x: Any) -> Value:
+    x = as_array(x)
+    if not dtypes.is_complex(x.dtype):
+        raise errors.DTypeError(
+            f"lax.{name} takes complex numbers, got {x.dtype}. wengert.numpy.{name} takes "
+            "others too."
+        )
+    return x
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same values, constants for every derivative.
+
+    Args:
+      x: an array, or a tree of arrays.
+
+    >>> import wengert
+    >>> wengert.grad(lambda x: x * stop_gradient(x))(3.0)
+    Array(3., dtype=float32, weak_type=True)
+    """
+    return tree.map(_stopped, x)
+
+
+def _stopped(x: Any) -> Value:
+    x = as_array(x)
+    return unary(cast.stop_gradient, x) if dtypes.is_inexact(x.dtype) else x
+
+
+def optimization_barrier(operand: Any, /) -> Any:
+    """The same values: engines here move no operation across another that it could affect.
+
+    Args:
+      operand: an array, or a tree of arrays.
+
+    >>> optimization_barrier((1.0, 2.0))[1]
+    Array(2., dtype=float32, weak_type=True)
+    """
+    return tree.map(as_array, operand)
