@@ -272,7 +272,7 @@ def test_every_check_is_proven_to_fail():
     assert all(f'(), "{check}", ' in text or f'wrong, "{check}"' in text for check in CHECKS)
 
 
-# -- check_grads ----------------------------------------------------------------------------
+# -- check_grads -----------------------------------------------------------------------------
 
 
 def wrong_square(factor):
@@ -350,7 +350,7 @@ def test_check_grads_of_float32_function_has_wider_tolerance():
     check_grads(f, (X,), 2)
 
 
-# -- check_rules ----------------------------------------------------------------------------
+# -- check_rules -----------------------------------------------------------------------------
 
 
 def dot(x, w):

@@ -79,7 +79,7 @@ def test_at_most_six_settings():
     }
 
 
-# -- primitives ---------------------------------------------------------------------------------
+# -- primitives ------------------------------------------------------------------------------
 
 RULES = ("compute", "type_rule", "derivative", "batch", "samples")
 _FAMILY_MODULES = ("wengert.primitives.basis", "wengert.primitives.families")
@@ -186,7 +186,7 @@ def test_operands_without_derivative_are_listed(primitives):
     assert found == NO_DERIVATIVE
 
 
-# -- the public surface -------------------------------------------------------------------------
+# -- the public surface ----------------------------------------------------------------------
 
 
 def _public_functions():

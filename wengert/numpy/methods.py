@@ -17,17 +17,27 @@ from wengert.core.array import Array, ArrayLike
 from wengert.core.interpreter import EAGER, Tracer, state
 from wengert.core.primitive import Primitive
 from wengert.numpy import (
+    arrays,
     comparison,
     contract,
-    creation,
     diagonals,
     elementwise,
     indexing,
     reductions,
-    selection,
-    shape,
+    running,
+    sorting,
+    subscripts,
 )
 from wengert.numpy.at import AtProperty
+from wengert.numpy.shape import (
+    matrix_transpose,
+    ravel,
+    repeat,
+    reshape,
+    squeeze,
+    swapaxes,
+    transpose,
+)
 from wengert.primitives import basis
 from wengert.primitives import compare as compare_primitives
 from wengert.primitives import elementwise as primitives
@@ -95,7 +105,7 @@ _ARITHMETIC: list[tuple[str, Method, Method, Primitive, frozenset[Any]]] = [
     ("add", elementwise.add, operator.add, basis.add, _NUMBERS),
     ("sub", elementwise.subtract, operator.sub, primitives.sub, _NUMBERS),
     ("mul", elementwise.multiply, operator.mul, basis.mul, _NUMBERS),
-    ("truediv", elementwise.true_divide, operator.truediv, primitives.div, _FLOATS),
+    ("truediv", elementwise.divide, operator.truediv, primitives.div, _FLOATS),
 ]
 _COMPARISONS: list[tuple[str, Method, Method, Primitive]] = [
     ("eq", comparison.equal, operator.eq, compare_primitives.eq),
@@ -146,14 +156,14 @@ def _iter(self: Any) -> Iterator[Any]:
 
 def _reshape(self: Any, *args: Any, order: str = "C") -> Any:
     new = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
-    return shape.reshape(self, new, order=order)
+    return reshape(self, new, order=order)
 
 
 def _transpose(self: Any, *axes: Any) -> Any:
     if not axes or axes == (None,):
-        return shape.transpose(self)
+        return transpose(self)
     first = axes[0]
-    return shape.transpose(self, axes if isinstance(first, int) else first)
+    return transpose(self, axes if isinstance(first, int) else first)
 
 
 def _round(self: Any, ndigits: int | None = None) -> Any:
@@ -161,29 +171,29 @@ def _round(self: Any, ndigits: int | None = None) -> Any:
 
 
 def _flatten(self: Any, order: str = "C") -> Any:
-    return shape.ravel(self, order=order)
+    return ravel(self, order=order)
 
 
 def _view(self: Any, dtype: Any = None) -> Any:
-    return creation.view(self, dtype)
+    return arrays.view(self, dtype)
 
 
 _METHODS: dict[str, Method] = {
     "__neg__": _neg,
     "__pos__": elementwise.positive,
-    "__abs__": elementwise.abs,
+    "__abs__": elementwise.absolute,
     "__invert__": comparison.invert,
     "__iter__": _iter,
-    "__getitem__": indexing.getitem,
+    "__getitem__": subscripts.getitem,
     "__round__": _round,
     "reshape": _reshape,
     "transpose": _transpose,
     "flatten": _flatten,
     "view": _view,
-    "astype": creation.astype,
-    "copy": creation.copy,
-    "conj": elementwise.conj,
-    "conjugate": elementwise.conj,
+    "astype": arrays.astype,
+    "copy": arrays.copy,
+    "conj": elementwise.conjugate,
+    "conjugate": elementwise.conjugate,
     "round": elementwise.round,
     "clip": elementwise.clip,
     "dot": contract.dot,
@@ -195,25 +205,28 @@ _METHODS: dict[str, Method] = {
     ),
     "choose": indexing.choose,
     "nonzero": indexing.nonzero,
-    "searchsorted": selection.searchsorted,
-    "sort": selection.sort,
-    "argsort": selection.argsort,
-    "partition": selection.partition,
-    "argpartition": selection.argpartition,
-    **{name: getattr(shape, name) for name in ("ravel", "squeeze", "swapaxes", "repeat")},
+    "searchsorted": sorting.searchsorted,
+    "sort": sorting.sort,
+    "argsort": sorting.argsort,
+    "partition": sorting.partition,
+    "argpartition": sorting.argpartition,
+    "ravel": ravel,
+    "squeeze": squeeze,
+    "swapaxes": swapaxes,
+    "repeat": repeat,
     **{
         name: getattr(reductions, name)
-        for name in (
-            "sum prod mean var std min max ptp any all argmin argmax cumsum cumprod"
-        ).split()
+        for name in "sum prod mean var std min max ptp any all argmin argmax".split()
     },
+    "cumsum": running.cumsum,
+    "cumprod": running.cumprod,
 }
 _PROPERTIES: dict[str, Method] = {
-    "T": shape.transpose,
-    "mT": shape.matrix_transpose,
+    "T": transpose,
+    "mT": matrix_transpose,
     "real": elementwise.real,
     "imag": elementwise.imag,
-    "flat": shape.ravel,
+    "flat": ravel,
     "at": AtProperty,
 }
 

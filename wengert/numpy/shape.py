@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from wengert import errors
-from wengert.core import tree
 from wengert.core.array import Array, ArrayLike, Shape, as_array
 from wengert.numpy.axes import axes_of, axis_of, integers, shape_of
 from wengert.primitives import basis
-from wengert.primitives.basis import add, broadcast_in_dim, neg
-from wengert.primitives.index import gather
+from wengert.primitives.basis import broadcast_in_dim
+from wengert.primitives.cast import convert
+from wengert.primitives.cumulative import cumsum
+from wengert.primitives.elementwise import sub
+from wengert.primitives.index import gather, scatter_add
 from wengert.primitives.shape import concatenate, iota, rev, slice_
 
 Value = Any
@@ -350,7 +352,7 @@ def tile(A: Any, reps: int | Sequence[int]) -> Value:
     counts = (1,) * (rank - len(counts)) + counts
     if all(n == 1 for n in counts):
         return a if sizes == a.shape else basis.reshape(a, shape=sizes)
-    pairs = [pair for pair in zip(counts, sizes, strict=True)]
+    pairs = list(zip(counts, sizes, strict=True))
     dims = tuple(range(1 + 2 * (rank - len(a.shape)), 2 * rank, 2))
     spread = broadcast_in_dim(a, shape=tuple(n for pair in pairs for n in pair), broadcast_dimensions=dims)
     return basis.reshape(spread, shape=tuple(count * n for count, n in pairs))
@@ -416,17 +418,22 @@ def _to_length(index: Any, count: int, length: int) -> Any:
 
 
 def _repeat_traced(a: Value, repeats: Value, axis: int, length: int | None) -> Value:
-    """Position `p` of the result shows the element up to which fewer than p + 1 are used up."""
+    """Each element marks where its copies begin; counting the marks gives positions."""
     if length is None:
         repeats.concrete(
-            "repeat with traced repeats (give total_repeat_length, the size of the result) "
+            "repeat (give total_repeat_length, the size of the result, or concrete repeats)"
         )
     count = a.shape[axis]
     times = basis.broadcast_to(repeats, (count,))
-    used = cumsum(times, axis=0)
-    place = basis.reshape(iota(dtype=used.dtype, shape=(length,), dimension=0), shape=(length, 1))
-    passed = convert(le(used, place), dtype=np.dtype(np.int32))
-    return _taken(a, basis.reduce_sum(passed, axes=(1,)), axis, mode="clip")
+    begins = sub(cumsum(times, axis=0, reverse=False), times)
+    marks = scatter_add(
+        basis.full(shape=(length,), value=0, dtype=times.dtype),
+        basis.full(shape=(count,), value=1, dtype=times.dtype),
+        begins,
+        axes=(0,),
+        mode="drop",
+    )
+    return _taken(a, sub(cumsum(marks, axis=0, reverse=False), 1), axis)
 
 
 def _taken(a: Value, index: Value, axis: int, mode: str = "error") -> Value:
@@ -557,8 +564,9 @@ def _shifts(shift: Any, count: int) -> list[Any]:
 def _rolled(a: Value, shift: Any, axis: int) -> Value:
     n = a.shape[axis]
     if isinstance(shift, ArrayLike):
-        places = iota(dtype=shift.dtype, shape=(n,), dimension=0)
-        return _taken(a, add(places, neg(shift)), axis, mode="wrap")
+        places = iota(dtype=np.dtype(np.int64), shape=(n,), dimension=0)
+        shift = convert(shift, dtype=places.dtype)
+        return _taken(a, sub(places, shift), axis, mode="wrap")
     start = -shift % n if n else 0
     if start == 0:
         return a

@@ -15,16 +15,17 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes
-from wengert.core.array import ArrayType, Shape
+from wengert.core.array import Array, ArrayType, Shape
+from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive, Sample, Value
 from wengert.primitives.basis import (
     Linear,
     batched_first,
-    constant,
     filled,
     move_axis,
     reshape,
 )
+from wengert.primitives.families import all_weak, with_weak
 from wengert.primitives.index import gather, scatter
 
 _POSITIONS = np.dtype(np.int64)
@@ -126,8 +127,11 @@ class DynamicSlice(Linear):
 
     def type_rule(self, x: Any, *starts: Any, slice_sizes: Shape, mode: str = "error") -> Any:
         _check(self.name, x, slice_sizes, starts, mode)
-        weak = x.weak_type and all(s.weak_type for s in starts)
-        return ArrayType(tuple(slice_sizes), x.dtype, weak)
+        return ArrayType(tuple(slice_sizes), x.dtype, x.weak_type)
+
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        out = super().evaluate(args, params)  # the starts have no say in the weak flag
+        return with_weak(out, True) if getattr(args[0], "weak_type", False) else out
 
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
@@ -144,7 +148,7 @@ class DynamicSlice(Linear):
         sizes, mode = params["slice_sizes"], params.get("mode", "error")
         if all(d is None for d in dims[1:]):
             x = move_axis(x, dims[0], 0)
-            zero = constant(np.int32(0))
+            zero = Array(np.int32(0))
             return dynamic_slice(x, zero, *starts, slice_sizes=(size, *sizes), mode=mode), 0
         places, place_dims = _places(starts, sizes, _shape(x, dims[0]), mode)
         axes = tuple(range(len(sizes)))
@@ -176,8 +180,11 @@ class DynamicUpdateSlice(Linear):
         _check(self.name, x, update.shape, starts, mode)
         if update.dtype != x.dtype:
             raise _unequal_dtypes(x, update)
-        weak = all(t.weak_type for t in (x, update, *starts))
-        return ArrayType(x.shape, x.dtype, weak)
+        return ArrayType(x.shape, x.dtype, x.weak_type and update.weak_type)
+
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        out = super().evaluate(args, params)  # the starts have no say in the weak flag
+        return with_weak(out, True) if all_weak(args[:2]) else out
 
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
@@ -197,7 +204,7 @@ class DynamicUpdateSlice(Linear):
         if all(d is None for d in dims[2:]):
             x = batched_first(x, dims[0], size)
             update = batched_first(update, dims[1], size)
-            return dynamic_update_slice(x, update, constant(np.int32(0)), *starts, mode=mode), 0
+            return dynamic_update_slice(x, update, Array(np.int32(0)), *starts, mode=mode), 0
         sizes = _shape(update, dims[1])
         places, place_dims = _places(starts, sizes, _shape(x, dims[0]), mode)
         operands, operand_dims = [x, update, *places], [dims[0], dims[1], *place_dims]

@@ -53,10 +53,12 @@ class Fft(Linear):
         expected = half if fft_type == "irfft" else fft_lengths
         if rank > x.ndim or x.shape[x.ndim - rank :] != tuple(expected):
             raise errors.ShapeError(
-                f"{fft_type} with fft_lengths={fft_lengths} needs an array whose last dimensions "
-                f"are {tuple(expected)}, got shape {x.shape}."
+                f"{fft_type} with fft_lengths={fft_lengths} needs an array whose last "
+                f"dimensions are {tuple(expected)}, got shape {x.shape}."
             )
-        good = (np.float32, np.float64) if _REAL_INPUT[fft_type] else (np.complex64, np.complex128)
+        good = (
+            (np.float32, np.float64) if _REAL_INPUT[fft_type] else (np.complex64, np.complex128)
+        )
         if x.dtype not in good:
             names = " or ".join(np.dtype(d).name for d in good)
             raise errors.DTypeError(f"{fft_type} takes {names}, got {x}.")
@@ -110,7 +112,7 @@ def _transposed_rfft(cotangent: Value, lengths: Shape) -> Value:
 
 
 def _transposed_irfft(cotangent: Value, lengths: Shape) -> Value:
-    """Each element of the half spectrum stands for itself and its mirror image, if it has one."""
+    """Each element of the half spectrum stands for itself and its mirror image, if any."""
     n = lengths[-1]
     weights = np.full(n // 2 + 1, 2 / math.prod(lengths), cotangent.dtype)
     weights[0] /= 2

@@ -39,6 +39,7 @@ from wengert.primitives.basis import (
     move_axis,
     reshape,
 )
+from wengert.primitives.families import all_weak, with_weak
 from wengert.primitives.shape import iota, shifted
 
 Axes = tuple[int, ...]
@@ -202,22 +203,16 @@ class Gather(Linear):
         self, x: Any, *indices: Any, axes: Axes, mode: str = "error", fill_value: Any = None
     ) -> Any:
         check_indices(self.name, x, indices, axes, mode)
-        weak = x.weak_type and all(i.weak_type for i in indices)
-        return ArrayType(joint_shape(indices) + _rest(x.shape, axes), x.dtype, weak)
+        return ArrayType(joint_shape(indices) + _rest(x.shape, axes), x.dtype, x.weak_type)
 
-    def pushforward(
-        self,
-        primals: Sequence[Any],
-        tangents: Sequence[Value],
-        active: list[int],
-        params: Params,
-    ) -> Value:
-        return super().pushforward(primals, tangents, active, _filled_with_zero(params))
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        out = super().evaluate(args, params)  # the indices have no say in the weak flag
+        return with_weak(out, True) if getattr(args[0], "weak_type", False) else out
 
-    def linear_entry(
-        self, args: Sequence[Value], primals: Sequence[Value], active: list[int], params: Params
-    ) -> Any:
-        return super().linear_entry(args, primals, active, _filled_with_zero(params))
+    def push(self, terms: Any, params: Params, tangents: Sequence[Value]) -> Value:
+        if params.get("mode") == "fill":  # the tangents of missing elements are zero
+            params = {**params, "fill_value": 0}
+        return super().push(terms, params, tangents)
 
     def transpose(
         self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
@@ -253,11 +248,6 @@ class Gather(Linear):
         yield Sample(x, np.array([1, 9], np.uint8), axes=(2,), mode="fill", fill_value=0.5)
         yield Sample(x, np.zeros((0,), np.int32), axes=(0,), mode="error")
         yield Sample(np.arange(3), i, axes=(0,), mode="fill", fill_value=None)
-
-
-def _filled_with_zero(params: Params) -> Params:
-    """The same gather for tangents: those of missing elements are zero."""
-    return {**params, "fill_value": 0} if params.get("mode") == "fill" else params
 
 
 def _take(x: Any, indices: tuple[Any, ...], axes: Axes) -> Any:
@@ -331,8 +321,11 @@ class ScatterFamily(Primitive):
         self, x: Any, updates: Any, *indices: Any, axes: Axes, mode: str = "error"
     ) -> Any:
         self.check(x, updates, indices, axes, mode)
-        weak = all(t.weak_type for t in (x, updates, *indices))
-        return ArrayType(x.shape, x.dtype, weak)
+        return ArrayType(x.shape, x.dtype, x.weak_type and updates.weak_type)
+
+    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
+        out = super().evaluate(args, params)  # the indices have no say in the weak flag
+        return with_weak(out, True) if all_weak(args[:2]) else out
 
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any

@@ -11,7 +11,7 @@ number: its derivative is an error, not zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,14 @@ from wengert.primitives import incomplete
 from wengert.primitives.basis import add, mul, neg, scale
 from wengert.primitives.compare import eq, lt, select
 from wengert.primitives.elementwise import abs, div, reciprocal, sign, square, sub
-from wengert.primitives.families import Numeric, Real, array_dtype, scalar, through_float32
+from wengert.primitives.families import (
+    Domain,
+    Numeric,
+    Real,
+    array_dtype,
+    scalar,
+    through_float32,
+)
 from wengert.primitives.transcendental import exp, log, log1p
 
 special = lazy_module("scipy.special")
@@ -35,6 +42,16 @@ _SIGNED = (-0.9, 0.9)
 _POSITIVE = (0.7, 3.5)
 _SQRT_PI = math.sqrt(math.pi)
 _SQRT_TWO_PI = math.sqrt(2 * math.pi)
+
+
+def _few_samples(domains: Sequence[Domain], **params: Any) -> Iterator[Sample]:
+    """Samples for functions that take long: one of each kind of shape, and float32."""
+    rng = np.random.default_rng(0)
+    for shapes in (((), (), ()), ((2, 1), (3,), (1,)), ((0, 2), (2,), (1,))):
+        args = [rng.uniform(*d, s) for d, s in zip(domains, shapes, strict=False)]
+        yield Sample(*map(scalar, args), **params)
+    single = [np.asarray(np.mean(d), np.float32) for d in domains]
+    yield Sample(*map(scalar, single), differentiable=False, **params)
 
 
 def _order_partial(*_: Any, **__: Any) -> Value:
@@ -279,6 +296,9 @@ class IgammaGradA(Real):
 
     partials = (lambda out, a, x, order=1: igamma_grad_a(a, x, order=order + 1), _slope)
 
+    def samples(self) -> Iterator[Sample]:
+        yield from _few_samples(self.domains)
+
 
 class RandomGammaGrad(Real):
     """Derivative of a gamma-distributed sample x with respect to its shape parameter a.
@@ -304,6 +324,9 @@ class RandomGammaGrad(Real):
         return neg(add(_gamma_moment(a, x, order), mul(out, log_slope)))
 
     partials = (_in_shape, _in_sample)
+
+    def samples(self) -> Iterator[Sample]:
+        yield from _few_samples(self.domains)
 
 
 def _beta_density(out: Value, a: Value, b: Value, x: Value) -> Value:
@@ -353,9 +376,10 @@ class BetaincGrad(Real):
     )
 
     def samples(self) -> Iterator[Sample]:
-        for order in ((1, 0), (1, 2)):
-            for s in super().samples():
-                yield Sample(*s.args, differentiable=s.differentiable, order=order)
+        yield from _few_samples(self.domains, order=(1, 0))
+        for sample in _few_samples(self.domains, order=(1, 1)):
+            if not sample.args[0].shape:
+                yield sample
 
 
 # -- Bessel functions and exponential integrals -----------------------------------------------

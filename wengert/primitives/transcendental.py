@@ -153,8 +153,10 @@ class Logaddexp2(Real):
 def _pow_base_partial(out: Value, x: Value, y: Value) -> Value:
     if type(y) in dtypes.SCALAR_TYPES:
         return mul(pow(x, y - 1), y) if y else 0
-    lower = select(eq(y, 0), 1, sub(y, 1))  # 0 * x**-1 is NaN at 0; the derivative is 0
-    return mul(y, pow(x, lower))
+    if type(x) not in dtypes.SCALAR_TYPES:
+        # 0 * 0**-1 is NaN, where the derivative of x**0 is 0
+        x = select(bitwise_and(eq(x, 0), eq(y, 0)), 1, x)
+    return mul(y, pow(x, sub(y, 1)))
 
 
 def _pow_exponent_partial(out: Value, x: Value, y: Value) -> Value:

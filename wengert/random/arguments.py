@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from wengert import errors
@@ -105,3 +106,8 @@ def floating_parameter(name: str, x: Any) -> Value:
     """A real parameter that decides the dtype of the computation: floating as it is."""
     x = as_array(x)
     return parameter(name, x, dtypes.inexact_dtype(x.dtype))
+
+
+def float_info(dtype: DType) -> Any:
+    """Limits of a floating dtype, bfloat16 included."""
+    return ml_dtypes.finfo(dtype)
