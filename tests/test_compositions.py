@@ -260,7 +260,7 @@ def jacobian_reference(f):
                     tree.leaves(differences(f, args, tree.unflatten(structure, moved)))
                 )
             for row, out in zip(rows, zip(*pushed, strict=True), strict=True):
-                row.append(np.stack(out, -1).reshape(*out[0].shape, *leaf.shape))
+                row.append(np.reshape(np.stack(out, -1), (*out[0].shape, *leaf.shape)))
         return tree.unflatten(out_tree, [tree.unflatten(structure, row) for row in rows])
 
     return columns

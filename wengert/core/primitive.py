@@ -49,9 +49,10 @@ def typed_literals(values: list[Any]) -> list[Any]:
 
     They follow NumPy's own dtypes by themselves; bfloat16 they would turn into float32.
     """
-    if all(getattr(v, "dtype", None) != bfloat16 for v in values):
-        return values
-    return [bfloat16.type(v) if type(v) in SCALAR_TYPES else v for v in values]
+    for value in values:
+        if type(value) not in SCALAR_TYPES and value.dtype == bfloat16:
+            return [bfloat16.type(v) if type(v) in SCALAR_TYPES else v for v in values]
+    return values
 
 
 def type_of(value: Value) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wengert.core.array import Array
+from wengert.core.array import Array, ArrayType
+from wengert.core.primitive import typed_literals
 from wengert.core.program import Atom, Literal, Program, Variable
 
 #: From NumPy values to NumPy values; floating-point warnings are the caller's business.
@@ -23,19 +24,26 @@ def compile_program(program: Program) -> Executable:
 
     def slot_of(atom: Atom) -> int:
         if isinstance(atom, Literal):
-            initial.append(atom.value._value if isinstance(atom.value, Array) else atom.value)
-            return len(initial) - 1
+            return slot_with(atom.value._value if isinstance(atom.value, Array) else atom.value)
         if atom not in slots:
-            slots[atom] = len(initial)
-            initial.append(None)
+            slots[atom] = slot_with(None)
         return slots[atom]
+
+    def slot_with(value: Any) -> int:
+        initial.append(value)
+        return len(initial) - 1
 
     input_slots = [slot_of(v) for v in program.inputs]
     for variable, value in zip(program.constants, program.constant_values, strict=True):
         initial[slot_of(variable)] = value._value
     steps = []
     for equation in program.equations:
-        sources = tuple(slot_of(atom) for atom in equation.inputs)
+        # a Python scalar is its own type; the types of other operands say what it becomes
+        typed = typed_literals([atom.type for atom in equation.inputs])
+        sources = tuple(
+            slot_of(atom) if type(t) is ArrayType else slot_with(t)
+            for atom, t in zip(equation.inputs, typed, strict=True)
+        )
         targets = tuple(slot_of(v) for v in equation.outputs)
         many = equation.primitive.multiple_results
         steps.append((equation.primitive.compute, sources, targets, many, equation.params))

@@ -113,8 +113,8 @@ def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Value:
     rank = len(lhs.shape)
     if rank < 2 or len(rhs.shape) != rank:
         raise errors.ShapeError(
-            f"batch_matmul takes two stacks of matrices of one rank, got shapes {lhs.shape} and "
-            f"{rhs.shape}."
+            f"batch_matmul takes two stacks of matrices of one rank, got shapes {lhs.shape} "
+            f"and {rhs.shape}."
         )
     stack = tuple(range(rank - 2))
     return dot_general(lhs, rhs, (((rank - 1,), (rank - 2,)), (stack, stack)), precision)

@@ -1,10 +1,10 @@
 """Convolutions of neural networks, and their dimension numbers and paddings.
 
-As in all such software these are cross-correlations: kernels are not flipped. Layouts are given by
-`ConvDimensionNumbers`, or by three strings such as `("NHWC", "HWIO", "NHWC")`: N is the batch,
-C the features, O and I the features of the result and of the input in a kernel; all other
-letters are spatial. Without them dimensions are in the order (batch, features, *space) and
-(out, in, *space).
+As in all such software these are cross-correlations: kernels are not flipped. Layouts are
+given by `ConvDimensionNumbers`, or by three strings such as `("NHWC", "HWIO", "NHWC")`: N is
+the batch, C the features, O and I the features of the result and of the input in a kernel; all
+other letters are spatial. Without them dimensions are in the order (batch, features, *space)
+and (out, in, *space).
 """
 
 from __future__ import annotations
@@ -24,40 +24,37 @@ from wengert.lax.contraction import dot_general
 from wengert.lax.operands import same
 from wengert.numpy.axes import integers
 from wengert.primitives import convolve
-from wengert.primitives.basis import move_axis, reshape, transpose
+from wengert.primitives.basis import transpose
 from wengert.primitives.convolve import ConvDimensionNumbers, dilated, padding_of
 from wengert.primitives.shape import rev
 
 Padding = str | Sequence[tuple[int, int]]
-ConvGeneralDilatedDimensionNumbers = (
-    ConvDimensionNumbers | tuple[str, str, str] | tuple[Any, Any, Any] | None
-)
+#: `ConvDimensionNumbers`, three strings, three sequences of integers, or None.
+ConvGeneralDilatedDimensionNumbers = Any
 
 
 # -- dimension numbers and padding -------------------------------------------------------------
 
 
 def conv_general_permutations(dimension_numbers: tuple[str, str, str]) -> tuple[Shape, ...]:
-    """What three layout strings say: positions of (batch, feature, *space) and (out, in, *space).
+    """Where three layout strings have (batch, feature, *space) and (out, in, *space).
 
     >>> conv_general_permutations(("NHWC", "HWIO", "NHWC"))
     ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
     """
-    lhs, rhs, out = dimension_numbers
-    pairs = (lhs, "NC"), (rhs, "OI"), (out, "NC")
-    space = [c for c in rhs if c not in "OI"]
-    for text, (first, second) in pairs:
-        letters = [c for c in text if c not in (first, second)]
-        if text.count(first) != 1 or text.count(second) != 1 or sorted(letters) != sorted(space):
+    space = [c for c in dimension_numbers[1] if c not in "OI"]
+    found = []
+    for text, leading in zip(
+        dimension_numbers, (["N", "C"], ["O", "I"], ["N", "C"]), strict=True
+    ):
+        letters = [*leading, *space]
+        if len(set(letters)) != len(letters) or sorted(text) != sorted(letters):
             raise errors.ShapeError(
-                f"the layouts {dimension_numbers} need N and C in the first and last, O and I in "
-                "the second, and the same spatial letters in all three, each once."
+                f"the layouts {dimension_numbers} need N and C in the first and last, O and I "
+                "in the second, and the same spatial letters in all three, each once."
             )
-    if len(set(space)) != len(space):
-        raise errors.ShapeError(f"a spatial letter occurs twice in {dimension_numbers}.")
-    return tuple(
-        (text.index(a), text.index(b), *(text.index(c) for c in space)) for text, (a, b) in pairs
-    )
+        found.append(tuple(text.index(letter) for letter in letters))
+    return tuple(found)
 
 
 def conv_dimension_numbers(
@@ -74,8 +71,8 @@ def conv_dimension_numbers(
         return dimension_numbers
     if len(lhs_shape) != len(rhs_shape) or len(lhs_shape) < 2:
         raise errors.ShapeError(
-            "a convolution needs input and kernel with equally many dimensions, at least 2; got "
-            f"shapes {tuple(lhs_shape)} and {tuple(rhs_shape)}."
+            "a convolution needs input and kernel with equally many dimensions, at least 2; "
+            f"got shapes {tuple(lhs_shape)} and {tuple(rhs_shape)}."
         )
     if dimension_numbers is None:
         order = tuple(range(len(lhs_shape)))
@@ -425,7 +422,14 @@ def conv_general_dilated_local(
     lhs, rhs = same("conv_general_dilated_local", lhs, rhs)
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     patches = conv_general_dilated_patches(
-        lhs, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, numbers, precision
+        lhs,
+        filter_shape,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        numbers,
+        precision,
     )
     patches = transpose(patches, permutation=numbers.out_spec)
     kernels = transpose(rhs, permutation=numbers.rhs_spec)
@@ -436,49 +440,3 @@ def conv_general_dilated_local(
     out = transpose(out, permutation=(count, count + 1, *range(count)))
     order = sorted(range(count + 2), key=numbers.out_spec.__getitem__)
     return transpose(out, permutation=tuple(order))
-
-
-# -- shapes of results -------------------------------------------------------------------------
-
-
-def conv_general_shape_tuple(
-    lhs_shape: Sequence[int],
-    rhs_shape: Sequence[int],
-    window_strides: Sequence[int],
-    padding: Padding,
-    dimension_numbers: ConvGeneralDilatedDimensionNumbers,
-) -> Shape:
-    """The shape of the result of a convolution.
-
-    >>> layouts = ("NHWC", "HWIO", "NHWC")
-    >>> conv_general_shape_tuple((1, 8, 8, 2), (3, 3, 2, 5), (2, 2), "SAME", layouts)
-    (1, 4, 4, 5)
-    """
-    shapes = tuple(lhs_shape), tuple(rhs_shape)
-    out = conv_general_dilated(
-        *(Array(np.broadcast_to(np.float32(0), s)) for s in shapes),
-        window_strides,
-        padding,
-        dimension_numbers=dimension_numbers,
-    )
-    shape: Shape = out.shape
-    return shape
-
-
-def conv_shape_tuple(
-    lhs_shape: Sequence[int],
-    rhs_shape: Sequence[int],
-    strides: Sequence[int],
-    pads: Padding,
-    batch_group_count: int = 1,
-) -> Shape:
-    """The shape of the result of a convolution in the default layout.
-
-    >>> conv_shape_tuple((1, 2, 8, 8), (3, 2, 3, 3), (1, 1), "VALID")
-    (1, 3, 6, 6)
-    """
-    examples = lhs_shape[0] // batch_group_count
-    out = conv_general_shape_tuple(
-        (examples, *lhs_shape[1:]), rhs_shape, strides, pads, None
-    )
-    return out

@@ -14,6 +14,7 @@ in the other modes, as in XLA, they are out of bounds.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,16 +22,16 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes
-from wengert.core.array import Shape, as_array
+from wengert.core.array import Array, Shape, as_array
 from wengert.core.primitive import Primitive, Value
 from wengert.lax.operands import same
 from wengert.lax.slicing import index_in_dim
 from wengert.numpy.axes import shape_of
 from wengert.primitives import index
 from wengert.primitives import scatter as scatters
-from wengert.primitives.basis import broadcast_to, neg, reshape, transpose
+from wengert.primitives.basis import broadcast_to, full, neg, reshape, transpose
 from wengert.primitives.cast import convert
-from wengert.primitives.compare import bitwise_and, ge, le, select
+from wengert.primitives.compare import bitwise_and, ge, le, lt, select
 from wengert.primitives.dynamic import slice_positions
 from wengert.primitives.elementwise import maximum
 from wengert.primitives.shape import iota
@@ -318,8 +319,8 @@ def _window_dims(name: str, dims: Axes, kept: Axes, rank: int) -> Axes:
     fits = len(dims) == len(kept) and list(dims) == sorted(set(dims))
     if not fits or any(not 0 <= d < rank for d in dims):
         raise errors.ShapeError(
-            f"{name}={dims} must be {len(kept)} increasing dimensions of {rank}, one for each that "
-            "a window has."
+            f"{name}={dims} must be {len(kept)} increasing dimensions of {rank}, one for each "
+            "that a window has."
         )
     return dims
 
@@ -539,7 +540,11 @@ def scatter_apply(
     unique_indices: bool = False,
     mode: str | GatherScatterMode | None = None,
 ) -> Value:
-    """The array with a function applied to the elements of windows, once to each.
+    """The array with a function applied to the elements of windows.
+
+    To an element that lies in several windows it is applied as often. Where the indices are
+    traced, that takes as many applications as there are windows, unless the caller promises
+    `unique_indices`.
 
     Args:
       operand: the array.
@@ -548,7 +553,7 @@ def scatter_apply(
       dimension_numbers: which dimensions belong together.
       update_shape: the shape that updates would have.
       indices_are_sorted: a promise that nothing is made of here.
-      unique_indices: a promise that nothing is made of here.
+      unique_indices: a promise that windows do not overlap.
       mode: as in `scatter`.
 
     >>> import numpy as np
@@ -558,12 +563,16 @@ def scatter_apply(
     >>> scatter_apply(x, i, lax.sqrt, numbers, update_shape=(2,))
     Array([1., 2., 3.], dtype=float64)
     """
-    operand, starts = as_array(operand), as_array(scatter_indices)
-    numbers = ScatterDimensionNumbers(*map(tuple, dimension_numbers))
-    sizes = shape_of(tuple(update_shape))
-    windows = _scatter_windows("scatter_apply", operand, starts, sizes, numbers)
-    axes, places = windows.positions(starts, _mode(mode))
-    drop = _mode(mode) is GatherScatterMode.FILL_OR_DROP
-    read = {"mode": "fill", "fill_value": 0} if drop else {"mode": "error"}
-    values = func(index.gather(operand, *places, axes=axes, **read))
-    return index.scatter(operand, values, *places, axes=axes, mode="drop" if drop else "error")
+    operand, sizes = as_array(operand), shape_of(tuple(update_shape))
+    zeros = full(shape=operand.shape, value=0, dtype=dtypes.INT32)
+    ones = full(shape=sizes, value=1, dtype=dtypes.INT32)
+    counts = scatter_add(zeros, scatter_indices, ones, dimension_numbers, mode=mode)
+    if unique_indices:
+        rounds = 1
+    elif type(counts) is Array:
+        rounds = int(np.max(np.asarray(counts), initial=0))
+    else:
+        rounds = math.prod(as_array(scatter_indices).shape[:-1])
+    for applied in range(rounds):
+        operand = select(lt(applied, counts), func(operand), operand)
+    return operand

@@ -24,8 +24,9 @@ from wengert.core.tracing import trace
 from wengert.lax.operands import same
 from wengert.lax.structure import full
 from wengert.numpy.axes import axes_of, axis_of
-from wengert.primitives import basis, compare, cumulative, elementwise, sort as sorting
+from wengert.primitives import basis, compare, cumulative, elementwise
 from wengert.primitives import reduce as primitives
+from wengert.primitives import sort as sorting
 from wengert.primitives.basis import broadcast_to, reshape, transpose
 from wengert.primitives.shape import concatenate, slice_
 from wengert.transforms.vmap import vmap
@@ -198,7 +199,9 @@ def recognized(computation: Computation, dtype: Any) -> Primitive | None:
         return None
     (equation,) = program.equations
     commuted = set(equation.inputs) == set(program.inputs)
-    plain = commuted and program.outputs == equation.outputs and equation.primitive in REDUCTIONS
+    plain = (
+        commuted and program.outputs == equation.outputs and equation.primitive in REDUCTIONS
+    )
     return equation.primitive if plain else None
 
 

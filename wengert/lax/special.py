@@ -67,7 +67,7 @@ def polygamma(m: Any, x: Any) -> Value:
     """The derivative of `digamma` of order `m`, a whole number as a float.
 
     >>> polygamma(1.0, 1.0)
-    Array(1.6449341, dtype=float32, weak_type=True)
+    Array(1.644934, dtype=float32, weak_type=True)
     """
     return binary(special.polygamma, m, x)
 

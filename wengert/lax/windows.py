@@ -63,7 +63,12 @@ def reduce_window(
             f"lax.reduce_window needs a scalar to start with, got shape {init.shape}."
         )
     params = _params(
-        operand.shape, window_dimensions, window_strides, padding, base_dilation, window_dilation
+        operand.shape,
+        window_dimensions,
+        window_strides,
+        padding,
+        base_dilation,
+        window_dilation,
     )
     primitive = recognized(computation, operand.dtype)
     if primitive in _REDUCTIONS and is_neutral(primitive, init):

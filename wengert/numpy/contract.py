@@ -19,14 +19,15 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import ArrayLike, Shape, as_array
 from wengert.core.dtypes import DTypeLike
+from wengert.numpy import reductions
 from wengert.numpy.arrays import check_out
 from wengert.numpy.axes import axes_of, axis_of
-from wengert.numpy.promotion import Value, promote, to_dtype
+from wengert.numpy.diagonals import diagonal
+from wengert.numpy.promotion import Value, promote
 from wengert.primitives.basis import (
     broadcast_to,
     move_axis,
     mul,
-    reduce_sum,
     reshape,
     transpose,
 )
@@ -440,24 +441,6 @@ def _in_space(x: Value) -> Value:
     return concatenate(x, sub(third, third), dimension=len(x.shape) - 1)
 
 
-def diagonal_of(x: Value, offset: int, axis1: int, axis2: int) -> Value:
-    """A diagonal, as the last dimension, by reading the flat matrices in steps."""
-    rank = len(x.shape)
-    rest = [i for i in range(rank) if i not in (axis1, axis2)]
-    x = transpose(x, permutation=(*rest, axis1, axis2))
-    lead, (rows, columns) = x.shape[:-2], x.shape[-2:]
-    first = offset if offset >= 0 else -offset * columns
-    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    step = columns + 1
-    first, limit = (first, first + (count - 1) * step + 1) if count else (0, 0)
-    return slice_(
-        reshape(x, shape=(*lead, rows * columns)),
-        start_indices=(*(0,) * len(lead), first),
-        limit_indices=(*lead, limit),
-        strides=(*(1,) * len(lead), step),
-    )
-
-
 def trace(
     a: Any,
     offset: int = 0,
@@ -481,12 +464,4 @@ def trace(
     Array(5., dtype=float32)
     """
     check_out("trace", out)
-    a = as_array(a)
-    axis1, axis2 = axes_of((axis1, axis2), len(a.shape))
-    diagonal = diagonal_of(a, offset, axis1, axis2)
-    if dtype is not None:
-        diagonal = to_dtype(diagonal, dtypes.as_dtype(dtype))
-    elif diagonal.dtype.itemsize < 4 and not dtypes.is_inexact(diagonal.dtype):
-        wide = np.uint32 if diagonal.dtype.kind == "u" else np.int32
-        diagonal = to_dtype(diagonal, np.dtype(wide))
-    return reduce_sum(diagonal, axes=(len(diagonal.shape) - 1,))
+    return reductions.sum(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)

@@ -48,15 +48,16 @@ def _positions(obj: Any, n: int) -> Value:
 
 
 def _checked(places: Value, n: int, limit: int) -> Value:
-    """Positions from 0; concrete ones are checked to lie in [-n, limit)."""
-    if type(places) is Array:
-        values = np.asarray(places._value)
-        bad = values[(values < -n) | (values >= limit)]
-        if bad.size:
-            raise errors.ArrayIndexError(
-                f"index {bad.ravel()[0]} is out of bounds for an axis with size {n}."
-            )
-    return select(lt(places, 0), add(places, n), places)
+    """Positions from 0; concrete ones stay so, and are checked to lie in [-n, limit)."""
+    if type(places) is not Array:
+        return select(lt(places, 0), add(places, n), places)
+    values = np.asarray(places._value)
+    bad = values[(values < -n) | (values >= limit)]
+    if bad.size:
+        raise errors.ArrayIndexError(
+            f"index {bad[0]} is out of bounds for an axis with size {n}."
+        )
+    return Array(np.where(values < 0, values + n, values))
 
 
 def _along(a: Value, places: Value, axis: int) -> Value:
@@ -84,12 +85,12 @@ def delete(
         a, axis = ravel(a), 0
     axis = axis_of(axis, len(a.shape))
     n = a.shape[axis]
-    places = ravel(_checked(_positions(obj, n), n, n))
+    places = _checked(_positions(obj, n), n, n)
     if type(places) is Array:
         keep = np.ones(n, np.bool_)
         keep[places._value] = False
         return _along(a, Array(np.flatnonzero(keep)), axis)
-    count = places.size
+    places, count = ravel(places), places.size
     if count != 1 and not assume_unique_indices:
         places.concrete("delete at several positions (without assume_unique_indices=True)")
     # an element that stays is preceded by as many deleted ones as are passed on the way to it

@@ -22,7 +22,8 @@ from wengert.core.array import Shape, as_array
 from wengert.core.dtypes import DTypeLike
 from wengert.core.lazy import lazy_module
 from wengert.numpy.arrays import check_out
-from wengert.numpy.contract import diagonal_of, operands
+from wengert.numpy.contract import operands
+from wengert.numpy.diagonals import diagonal
 from wengert.numpy.promotion import Value, promote, to_dtype
 from wengert.primitives.basis import reduce_sum, reshape, transpose
 from wengert.primitives.contract import dot_general
@@ -230,7 +231,7 @@ def _carry_out(plan: _Plan, values: Sequence[Value]) -> Value:
     arrays = []
     for x, pairs, shape in zip(values, plan.diagonals, plan.shapes, strict=True):
         for i, j in pairs:
-            x = diagonal_of(x, 0, i, j)
+            x = diagonal(x, 0, i, j)
         arrays.append(x if x.shape == shape else reshape(x, shape=shape))
     for step in plan.steps:
         x, y = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from wengert.numpy.elementwise import imag, inexact_pair, real
 from wengert.numpy.promotion import Value, promote_inexact_unary
-from wengert.primitives import basis
+from wengert.primitives import basis, special
 from wengert.primitives import elementwise as algebraic
 from wengert.primitives import transcendental as primitives
 
@@ -133,6 +133,15 @@ def logaddexp2(x1: Any, x2: Any, /) -> Value:
     """
     x1, x2 = inexact_pair(x1, x2)
     return primitives.logaddexp2(x1, x2)
+
+
+def i0(x: Any) -> Value:
+    """The modified Bessel function of the first kind and order 0.
+
+    >>> round(float(i0(1.0)), 4)
+    1.2661
+    """
+    return special.bessel_i(promote_inexact_unary(x), order=0)
 
 
 # -- trigonometric functions -------------------------------------------------------------------

@@ -45,9 +45,17 @@ def position_dtype(n: int) -> DType:
 
 
 def as_mask(a: Any) -> Value:
-    """Which elements are not zero."""
+    """Which elements are not zero; of a concrete array it is concrete, also while tracing."""
     a = as_array(a)
-    return a if a.dtype == dtypes.BOOL else ne(a, 0)
+    if a.dtype == dtypes.BOOL:
+        return a
+    return Array(a._value != 0) if type(a) is Array else ne(a, 0)
+
+
+def flat_mask(a: Any) -> Value:
+    """Which elements of the flattened array are not zero, concrete where possible."""
+    mask = as_mask(a)
+    return Array(mask._value.reshape(-1)) if type(mask) is Array else ravel(mask)
 
 
 def as_indices(indices: Any, name: str) -> Value:
@@ -219,7 +227,7 @@ def extract(
     >>> wnp.extract(x % 2 == 0, x)
     Array([0, 2, 4], dtype=int32)
     """
-    return compress(ravel(as_mask(condition)), ravel(arr), size=size, fill_value=fill_value)
+    return compress(flat_mask(asarray(condition)), ravel(arr), size=size, fill_value=fill_value)
 
 
 # -- putting ---------------------------------------------------------------------------------
@@ -313,13 +321,13 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Value:
     Array([0, 1, 8, 9, 8], dtype=int32)
     """
     _refuse_inplace("place", inplace)
-    arr, mask = as_array(arr), as_mask(asarray(mask))
+    arr, mask = as_array(arr), flat_mask(asarray(mask))
     if mask.size != arr.size:
         raise errors.ShapeError(
             f"place needs a mask with one element per element of the array, got shapes "
-            f"{mask.shape} and {arr.shape}."
+            f"({mask.size},) and {arr.shape}."
         )
-    (places,) = nonzero(ravel(mask), size=arr.size, fill_value=arr.size)
+    (places,) = nonzero(mask, size=arr.size, fill_value=arr.size)
     values = _repeated(asarray(vals), arr.size)
     return reshape(Update(ravel(arr), places).set(values, mode="drop"), arr.shape)
 
@@ -421,7 +429,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> V
     >>> wnp.flatnonzero(wnp.array([[0, 5], [7, 0]]))
     Array([1, 2], dtype=int32)
     """
-    return nonzero(ravel(a), size=size, fill_value=fill_value)[0]
+    return nonzero(flat_mask(a), size=size, fill_value=fill_value)[0]
 
 
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
@@ -434,7 +442,7 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     """
     mask = as_mask(a)
     if not mask.shape:
-        (rows,) = nonzero(basis.reshape(mask, shape=(1,)), size=size)
+        (rows,) = nonzero(flat_mask(mask), size=size)
         return basis.full(shape=(rows.size, 0), value=0, dtype=dtypes.INT32)
     columns = [
         basis.reshape(p, shape=(p.size, 1))

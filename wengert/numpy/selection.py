@@ -16,7 +16,7 @@ from wengert.core.array import ArrayLike, as_array
 from wengert.numpy.arrays import asarray
 from wengert.numpy.indexing import as_mask, nonzero
 from wengert.numpy.joining import unstack
-from wengert.numpy.promotion import promote, promote_pair
+from wengert.numpy.promotion import promote, promote_pair, to_dtype
 from wengert.numpy.shape import broadcast_to
 from wengert.numpy.sorting import argpartition as argpartition
 from wengert.numpy.sorting import argsort as argsort
@@ -135,7 +135,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     out = pieces[0]
     for mask, piece in zip(masks, pieces[1:], strict=True):
         out = compare.select(mask, piece, out)
-    return broadcast_to(out, x.shape)
+    return to_dtype(broadcast_to(out, x.shape), out.dtype, out.weak_type and x.weak_type)
 
 
 def _conditions(x: Value, condlist: Any) -> Sequence[Any]:

@@ -50,6 +50,8 @@ class Convert(Unary):
     the range give its ends, and NaN gives 0.
     """
 
+    keeps_weak = False
+
     @staticmethod
     def compute(x: Any, dtype: Any, weak: bool = False) -> Any:
         if x.dtype == dtype:
@@ -61,7 +63,8 @@ class Convert(Unary):
         return x.astype(dtype)
 
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
-        return with_weak(super().evaluate(args, params), params.get("weak", False))
+        out = super().evaluate(args, params)
+        return with_weak(out, True) if params.get("weak") else out
 
     def type_rule(self, x: Any, dtype: Any, weak: bool = False) -> Any:
         return ArrayType(x.shape, dtype, weak)

@@ -244,8 +244,8 @@ class Round(Rounding):
         if not away_from_zero:
             return np.rint(x)
         whole = np.trunc(x)
-        half = (abs(x - whole) >= 0.5) & np.isfinite(x)
-        return (whole + np.copysign(half.astype(x.dtype), x)).astype(x.dtype)
+        half = np.greater_equal(abs(x - whole), 0.5).astype(x.dtype)
+        return whole + np.copysign(half, x)
 
     def samples(self) -> Iterator[Sample]:
         yield from super().samples()
@@ -265,16 +265,21 @@ class Select(ElementwiseLinear):
 
     @staticmethod
     def compute(pred: Any, on_true: Any, on_false: Any) -> Any:
-        scalars = isinstance(on_true, np.generic) and type(on_false) is type(on_true)
-        if scalars and isinstance(pred, np.generic):
-            return on_true if pred else on_false
+        if isinstance(pred, np.generic):
+            chosen, other = (on_true, on_false) if pred else (on_false, on_true)
+            if not isinstance(other, np.ndarray):
+                if isinstance(chosen, np.generic):
+                    return chosen
+                if isinstance(other, np.generic) and type(chosen) in dtypes.SCALAR_TYPES:
+                    return type(other)(chosen)
         dtype = array_dtype(on_true, on_false)
         if dtype == dtypes.bfloat16:  # NumPy does not let Python scalars follow this dtype
             on_true, on_false = (np.asarray(v, dtype) for v in (on_true, on_false))
         return scalar(np.where(pred, on_true, on_false))
 
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
-        return with_weak(super().evaluate(args, params), all_weak(args[1:]))
+        out = super().evaluate(args, params)  # not weak, because the bool operand is not
+        return with_weak(out, True) if all_weak(args[1:]) else out
 
     def type_rule(self, pred: Any, *types: Any) -> Any:
         if pred.dtype != dtypes.BOOL:

@@ -344,6 +344,9 @@ class Share(Numeric):
 
     @staticmethod
     def compute(x: Any, y: Any, lesser: bool = False, ignore_nan: bool = False) -> Any:
+        kind = type(x)
+        if kind is type(y) and (kind is np.float32 or kind is np.float64) and not ignore_nan:
+            return kind(0.5 if x == y else (x < y if lesser else x > y))
         dtype = array_dtype(x, y)
         wins, ties = np.less(x, y) if lesser else np.greater(x, y), np.equal(x, y)
         out = wins + ties * np.float32(0.5)

@@ -191,7 +191,7 @@ class RandomBits(KeyPrimitive):
     @staticmethod
     def compute(keys: Any, width: int, shape: Shape, layout: str) -> Any:
         bits = threefry.draw_bits(keys.reshape(-1, 2), width, shape, layout)
-        return scalar(bits.reshape(*keys.shape[:-1], *shape))
+        return scalar(bits.reshape((*keys.shape[:-1], *shape)))
 
     def type_rule(self, keys: Any, width: int, shape: Shape, layout: str) -> Any:
         return ArrayType((*check_keys(keys, "bits"), *shape), np.dtype(f"u{width // 8}"))

@@ -271,6 +271,9 @@ class Igamma(Real):
     compute = staticmethod(through_float32(lambda a, x: special.gammainc(a, x)))
     partials = (lambda out, a, x: igamma_grad_a(a, x), _gamma_density)
 
+    def samples(self) -> Iterator[Sample]:
+        yield from _few_samples(self.domains)
+
 
 class Igammac(Real):
     """Regularized upper incomplete gamma function Q(a, x) = 1 - P(a, x)."""
@@ -281,6 +284,9 @@ class Igammac(Real):
         lambda out, a, x: neg(igamma_grad_a(a, x)),
         lambda out, a, x: neg(_gamma_density(out, a, x)),
     )
+
+    def samples(self) -> Iterator[Sample]:
+        yield from _few_samples(self.domains)
 
 
 class IgammaGradA(Real):
@@ -346,6 +352,9 @@ class Betainc(Real):
         lambda out, a, b, x: betainc_grad(a, b, x, order=(0, 1)),
         _beta_density,
     )
+
+    def samples(self) -> Iterator[Sample]:
+        yield from _few_samples(self.domains)
 
 
 class BetaincGrad(Real):

@@ -36,6 +36,7 @@ class Point:
     Attributes:
       values: the leaves of the arguments, NumPy arrays.
       names: where each leaf is: `argument 0['w']`.
+      precision: bytes of the least precise floating dtype met so far.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Point:
             for path in tree.leaf_paths(arg)
         ]
         self.out_tree: Any = None
+        self.precision = numeric.real_bytes(self.values)
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -150,10 +152,10 @@ class Comparison:
         self.rng = np.random.default_rng(0)
         self.out = point.call(point.values)
         self.given: list[Any] | None = None
-        precise = [*point.values, *self.out]
-        self.rtol = numeric.tolerance_of(precise) if rtol is None else rtol
-        self.atol = numeric.tolerance_of(precise) if atol is None else atol
-        self.steps = numeric.steps_of(precise) if eps is None else (eps,)
+        self.precision = min(point.precision, numeric.real_bytes(self.out))
+        self.rtol = numeric.TOLERANCES[self.precision] if rtol is None else rtol
+        self.atol = numeric.TOLERANCES[self.precision] if atol is None else atol
+        self.steps = numeric.STEPS[self.precision] if eps is None else (eps,)
 
     def directions(self) -> list[Any]:
         """A random tangent of the arguments."""
@@ -295,6 +297,7 @@ def _check_order(
             derivative.__name__ = name
             inner = Point(derivative, point.args)
             inner.names = point.names
+            inner.precision = comparison.precision
             _check_order(inner, order - 1, modes, (*path, mode), accuracy)
 
 
@@ -444,7 +447,7 @@ def _same_types(what: str, got: Sequence[Any], expected: Sequence[Any]) -> None:
 
 def _same_results(what: str, got: Sequence[Any], expected: Sequence[Any]) -> None:
     _same_types(what, got, expected)
-    if not numeric.same(got, expected, numeric.tolerance_of(expected)):
+    if not numeric.same(got, expected, numeric.TOLERANCES[numeric.real_bytes(expected)]):
         raise errors.GradientMismatchError(
             f"{what} that differs from the function's:\n{got}\n instead of\n{expected}"
         )

@@ -20,9 +20,9 @@ Values = Sequence[Any]
 Call = Callable[[list[Any]], list[Any]]
 
 #: Relative and absolute tolerance of a derivative, by bytes of the real dtype it has.
-_TOLERANCES = {8: 1e-6, 4: 5e-3, 2: 0.2}
+TOLERANCES = {8: 1e-6, 4: 5e-3, 2: 0.2}
 #: Finite-difference steps, by bytes of the real dtype: the best one, then others to try.
-_STEPS = {
+STEPS = {
     8: (1e-4, 1e-3, 1e-5, 1e-2, 1e-6),
     4: (3e-2, 1e-2, 1e-1, 3e-3),
     2: (2.5e-1, 1e-1),
@@ -35,16 +35,6 @@ def real_bytes(values: Values) -> int:
         (dtypes.real_dtype(v.dtype).itemsize for v in values if dtypes.is_inexact(v.dtype)),
         default=8,
     )
-
-
-def tolerance_of(values: Values) -> float:
-    """The tolerance with which derivatives of these dtypes can be told right from wrong."""
-    return _TOLERANCES[real_bytes(values)]
-
-
-def steps_of(values: Values) -> tuple[float, ...]:
-    """Finite-difference steps for functions of these dtypes, the best one first."""
-    return _STEPS[real_bytes(values)]
 
 
 def wide(value: Any) -> Any:
@@ -68,16 +58,22 @@ def random_like(rng: np.random.Generator, value: Any) -> Any:
 
 def pairing(cotangents: Values, tangents: Values) -> float:
     """The real part of the sum of products, without conjugation: how cotangents act."""
-    total = 0.0
-    for ct, t in zip(cotangents, tangents, strict=True):
-        if dtypes.is_inexact(np.asarray(t).dtype):
-            total += float(np.sum(wide(ct) * wide(t)).real)
-    return total
+    with np.errstate(all="ignore"):
+        return sum(float(np.sum(ct * t).real) for ct, t in _pairs(cotangents, tangents))
 
 
 def pairing_scale(cotangents: Values, tangents: Values) -> float:
     """The sum of absolute products: what rounding errors of `pairing` are relative to."""
-    return pairing([np.abs(wide(c)) for c in cotangents], [np.abs(wide(t)) for t in tangents])
+    with np.errstate(all="ignore"):
+        return sum(float(np.sum(np.abs(ct * t))) for ct, t in _pairs(cotangents, tangents))
+
+
+def _pairs(cotangents: Values, tangents: Values) -> list[tuple[Any, Any]]:
+    return [
+        (wide(ct), wide(t))
+        for ct, t in zip(cotangents, tangents, strict=True)
+        if dtypes.is_inexact(np.asarray(t).dtype)
+    ]
 
 
 def difference(call: Call, primals: Values, tangents: Values, step: float) -> list[Any]:

@@ -1,0 +1,190 @@
+"""Normalisation over axes: softmax, logsumexp and their kin, standardization.
+
+Maxima are subtracted before exponentials are taken, and count as constants for derivatives,
+which they drop out of. With `where`, elements that are not selected take no part: they get
+probability 0 and no gradient, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import wengert.numpy as wnp
+from wengert.core import dtypes
+from wengert.core.array import as_array
+from wengert.core.primitive import Value
+from wengert.numpy.axes import axes_of
+from wengert.numpy.promotion import promote_inexact, promote_inexact_unary
+from wengert.primitives import cast
+
+Axis = int | tuple[int, ...] | None
+
+
+def _constant_max(x: Value, axis: Axis, where: Any) -> Value:
+    """The maximum along axes, kept as dimensions, as a constant; 0 where it is not finite."""
+    selected = {} if where is None else {"where": where}
+    largest = wnp.max(wnp.real(x), axis=axis, keepdims=True, initial=-math.inf, **selected)
+    largest = cast.stop_gradient(largest)
+    return wnp.where(wnp.isfinite(largest), largest, 0)
+
+
+def _shifted(x: Value, axis: Axis, where: Any) -> tuple[Value, Value]:
+    """x minus its maximum, and exponentials of that, 0 where not selected."""
+    largest = cast.stop_gradient(
+        wnp.max(
+            x, axis=axis, keepdims=True, **({} if where is None else _from_selected(where))
+        )
+    )
+    if where is None:
+        shifted = wnp.subtract(x, largest)
+        return shifted, wnp.exp(shifted)
+    shifted = wnp.where(where, wnp.subtract(wnp.where(where, x, largest), largest), 0)
+    return shifted, wnp.where(where, wnp.exp(shifted), 0)
+
+
+def _from_selected(where: Any) -> dict[str, Any]:
+    return {"where": where, "initial": -math.inf}
+
+
+def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
+    """Exponentials, divided by their sum along axes.
+
+    Args:
+      x: an array.
+      axis: one axis or several; None for all.
+      where: bools that broadcast to `x`: which elements take part; the others get 0.
+
+    >>> import numpy as np
+    >>> softmax(np.float32([1000.0, 1000.0]))
+    Array([0.5, 0.5], dtype=float32)
+    """
+    x = promote_inexact_unary(x)
+    _, powers = _shifted(x, axis, where)
+    out = wnp.divide(powers, wnp.sum(powers, axis=axis, keepdims=True))
+    return out if where is None else wnp.where(where, out, 0)
+
+
+def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
+    """The logarithm of `softmax`, accurate for small probabilities.
+
+    Args:
+      x: an array.
+      axis: one axis or several; None for all.
+      where: bools that broadcast to `x`: which elements take part; the others get -inf.
+
+    >>> import numpy as np
+    >>> log_softmax(np.float32([0.0, -1000.0]))
+    Array([    0., -1000.], dtype=float32)
+    """
+    x = promote_inexact_unary(x)
+    shifted, powers = _shifted(x, axis, where)
+    total = wnp.log(wnp.sum(powers, axis=axis, keepdims=True))
+    out = wnp.subtract(shifted, total)
+    return out if where is None else wnp.where(where, out, -math.inf)
+
+
+def logsumexp(
+    a: Any,
+    axis: Axis = None,
+    b: Any = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Any = None,
+) -> Any:
+    """The logarithm of a sum of exponentials, `log(sum(b * exp(a)))`.
+
+    Args:
+      a: an array.
+      axis: one axis or several; None for all.
+      b: factors, which broadcast with `a`.
+      keepdims: keep the summed axes, with size 1.
+      return_sign: return `(log of the absolute value, sign)`; otherwise a negative sum gives NaN.
+      where: bools that broadcast to `a`: which elements take part.
+
+    >>> import numpy as np
+    >>> logsumexp(np.float32([1000.0, 1000.0]))
+    Array(1000.6931, dtype=float32)
+    """
+    if b is None:
+        a = promote_inexact_unary(a)
+    else:
+        a, b = promote_inexact(a, b)
+        a = wnp.where(wnp.not_equal(b, 0), a, -math.inf)
+    axes = axes_of(axis, len(a.shape))
+    largest = _constant_max(a, axes, where)
+    powers = wnp.exp(wnp.subtract(a, largest))
+    if b is not None:
+        powers = wnp.multiply(b, powers)
+    if where is not None:
+        powers = wnp.where(where, powers, 0)
+    total = wnp.sum(powers, axis=axes, keepdims=True)
+    sign = wnp.sign(total) if return_sign else None
+    out = wnp.add(wnp.log(wnp.abs(total) if return_sign else total), largest)
+    if not keepdims:
+        out = wnp.squeeze(out, axes)
+        sign = None if sign is None else wnp.squeeze(sign, axes)
+    return (out, sign) if return_sign else out
+
+
+def logmeanexp(a: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Value:
+    """The logarithm of a mean of exponentials.
+
+    >>> import numpy as np
+    >>> logmeanexp(np.float32([1000.0, 1000.0]))
+    Array(1000., dtype=float32)
+    """
+    a = promote_inexact_unary(a)
+    total = logsumexp(a, axis=axis, where=where, keepdims=keepdims)
+    if where is None:
+        count: Any = math.prod(a.shape[i] for i in axes_of(axis, len(a.shape)))
+        return wnp.subtract(total, math.log(count) if count else -math.inf)
+    selected = wnp.broadcast_to(where, a.shape)
+    count = wnp.sum(selected.astype(total.dtype), axis=axis, keepdims=keepdims)
+    return wnp.subtract(total, wnp.log(count))
+
+
+def standardize(
+    x: Any,
+    axis: Axis = -1,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: Any = 1e-5,
+    where: Any = None,
+    *,
+    algorithm: str = "stable",
+) -> Value:
+    """x with mean 0 and variance 1 along axes: (x - mean) / sqrt(variance + epsilon).
+
+    Args:
+      x: an array.
+      axis: one axis or several; None for all.
+      mean: the mean, if it is known.
+      variance: the variance, if it is known.
+      epsilon: added to the variance.
+      where: bools that broadcast to `x`: which elements mean and variance are taken of.
+      algorithm: "stable" takes the variance of differences from the mean; "fast" is accepted and
+        does the same.
+
+    >>> import numpy as np
+    >>> standardize(np.float32([1.0, 3.0]), epsilon=0.0)
+    Array([-1.,  1.], dtype=float32)
+    """
+    if algorithm not in ("fast", "stable"):
+        raise ValueError(f"standardize knows the algorithms fast and stable, not {algorithm!r}.")
+    x = promote_inexact_unary(x)
+    selected = {} if where is None else {"where": where}
+    if mean is None:
+        mean = wnp.mean(x, axis=axis, keepdims=True, **selected)
+    centered = wnp.subtract(x, mean)
+    if variance is None:
+        variance = wnp.mean(_size_squared(centered), axis=axis, keepdims=True, **selected)
+    scale = wnp.sqrt(wnp.add(variance, epsilon))
+    return wnp.divide(centered, scale)
+
+
+def _size_squared(x: Value) -> Value:
+    x = as_array(x)
+    if dtypes.is_complex(x.dtype):
+        return wnp.add(wnp.square(wnp.real(x)), wnp.square(wnp.imag(x)))
+    return wnp.square(x)
