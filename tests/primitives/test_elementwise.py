@@ -36,6 +36,12 @@ BINARY_REAL = [
 ]
 
 
+def assert_same(actual, expected):
+    """Equality, NaN included, which NumPy's own assertion does not know for bfloat16."""
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual.astype(np.float64), expected.astype(np.float64))
+
+
 def run(primitive, *args, **params):
     """The NumPy value of a primitive on NumPy values; Python scalars stay literals."""
     operands = [Array(a) if hasattr(a, "dtype") else a for a in args]
@@ -222,16 +228,12 @@ def test_comparisons_with_nan(dtype):
 def test_extrema_propagate_nan_and_fmax_avoids_it(dtype):
     x = np.array([NAN, 1.0, NAN, 2.0], dtype)
     y = np.array([1.0, NAN, NAN, 3.0], dtype)
-    np.testing.assert_array_equal(
-        run(elementwise.maximum, x, y), np.array([NAN] * 3 + [3], dtype)
-    )
-    np.testing.assert_array_equal(
-        run(elementwise.minimum, x, y), np.array([NAN] * 3 + [2], dtype)
-    )
-    np.testing.assert_array_equal(run(elementwise.fmax, x, y), np.array([1, 1, NAN, 3], dtype))
-    np.testing.assert_array_equal(run(elementwise.fmin, x, y), np.array([1, 1, NAN, 2], dtype))
+    assert_same(run(elementwise.maximum, x, y), np.array([NAN] * 3 + [3], dtype))
+    assert_same(run(elementwise.minimum, x, y), np.array([NAN] * 3 + [2], dtype))
+    assert_same(run(elementwise.fmax, x, y), np.array([1, 1, NAN, 3], dtype))
+    assert_same(run(elementwise.fmin, x, y), np.array([1, 1, NAN, 2], dtype))
     clamped = run(elementwise.clamp, dtype.type(0.0), x, dtype.type(0.5))
-    np.testing.assert_array_equal(clamped, np.array([NAN, 0.5, NAN, 0.5], dtype))
+    assert_same(clamped, np.array([NAN, 0.5, NAN, 0.5], dtype))
 
 
 def test_signed_zeros():
@@ -283,8 +285,8 @@ def test_halves_round_to_even_or_away_from_zero(dtype):
     x = np.array([0.5, 1.5, 2.5, -0.5, -2.5, 2.25, INF, NAN], dtype)
     even = np.array([0, 2, 2, -0.0, -2, 2, INF, NAN], dtype)
     away = np.array([1, 2, 3, -1, -3, 2, INF, NAN], dtype)
-    np.testing.assert_array_equal(run(compare.round, x), even)
-    np.testing.assert_array_equal(run(compare.round, x, away_from_zero=True), away)
+    assert_same(run(compare.round, x), even)
+    assert_same(run(compare.round, x, away_from_zero=True), away)
     below = np.nextafter(np.float64(0.5), 0)
     assert run(compare.round, below, away_from_zero=True) == 0
 
@@ -297,8 +299,8 @@ def test_conversion_to_integers_truncates_and_saturates(source, target):
     out = run(cast.convert, x, dtype=np.dtype(target))
     np.testing.assert_array_equal(out, [1, 0, info.max, info.min, 0, 100])
     assert run(cast.convert, x[2], dtype=np.dtype(target)) == info.max
-    top = source.type(float(info.max + 1))
-    if np.isfinite(np.float64(top)):
+    if info.max + 1 <= float(ml_dtypes.finfo(source).max):
+        top = source.type(float(info.max + 1))
         assert run(cast.convert, top, dtype=np.dtype(target)) == info.max
 
 
@@ -464,7 +466,8 @@ def test_all_derivatives_of_sinc(order, x):
 def test_bessel_functions_have_the_right_derivatives_at_zero():
     values = [derivative(special.bessel_i, order, 0.0) for order in range(5)]
     np.testing.assert_allclose(values, [1, 0, 1 / 2, 0, 3 / 8])
-    values = [derivative(special.bessel_i, order, 0.0, order=1) for order in range(4)]
+    first = lambda x: special.bessel_i(x, order=1)
+    values = [derivative(first, order, 0.0) for order in range(4)]
     np.testing.assert_allclose(values, [0, 1 / 2, 0, 3 / 8])
 
 

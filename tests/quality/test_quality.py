@@ -203,7 +203,7 @@ def _public_functions():
             yield pytest.param(value, id=f"{name.removeprefix('wengert.')}.{attribute}")
 
 
-@pytest.mark.parametrize("value", _public_functions())
+@pytest.mark.parametrize("value", list(_public_functions()))
 def test_public_names_are_documented(value):
     doc = inspect.getdoc(value)
     assert doc, "has no docstring"

@@ -107,9 +107,6 @@ class Primitive:
     #: Whether transformations see through it, to the operations it consists of.
     inlines: ClassVar[bool] = False
 
-    #: Whether it holds functions; interpreters then hand themselves to it.
-    higher_order: ClassVar[bool] = False
-
     compute: Callable[..., Any]
 
     def __init_subclass__(cls) -> None:
@@ -192,17 +189,21 @@ class Primitive:
         """Apply the operations that it consists of, one by one."""
         raise errors.MissingRuleError(self.name, "inline")
 
-    # -- functions as parameters -------------------------------------------------------------
+    # -- tracing -----------------------------------------------------------------------------
 
     def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         """Apply under a tracing interpreter."""
-        raise errors.MissingRuleError(self.name, "apply_traced")
+        return interpreter.record(self, args, params)
+
+    # -- batching ----------------------------------------------------------------------------
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         """Apply under a batching interpreter, to operands some of which it follows."""
-        raise errors.MissingRuleError(self.name, "apply_batched")
-
-    # -- batching ----------------------------------------------------------------------------
+        values, dims = interpreter.split(args)
+        out, out_dim = self.batch(interpreter.size, values, dims, **params)
+        if self.multiple_results:
+            return [interpreter.tracer(o, d) for o, d in zip(out, out_dim, strict=True)]
+        return interpreter.tracer(out, out_dim)
 
     def batch(
         self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any

@@ -45,9 +45,7 @@ class TraceInterpreter(Interpreter):
         self.captured: dict[int, tuple[Variable, Any]] = {}
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
-        if primitive.higher_order:
-            return primitive.apply_traced(self, args, params)
-        return self.record(primitive, args, params)
+        return primitive.apply_traced(self, args, params)
 
     def record(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
         """Append an equation; returns tracers for its results."""

@@ -11,6 +11,7 @@ Normalisation over an axis (softmax and its kin) is in `normalization`.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import wengert.numpy as wnp
@@ -18,6 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import as_array
 from wengert.core.primitive import Value
+from wengert.lax.parallel import axis_index
 from wengert.numpy.promotion import promote_inexact_unary
 from wengert.primitives import basis, compare, elementwise, special, transcendental
 
@@ -224,8 +226,10 @@ def gelu(x: Any, approximate: bool = True) -> Value:
       x: an array.
       approximate: use the approximation of the distribution function by a tanh.
 
-    >>> gelu(1.0), gelu(1.0, approximate=False)
-    (Array(0.841192, dtype=float32, weak_type=True), Array(0.8413447, dtype=float32, weak_type=True))
+    >>> gelu(1.0)
+    Array(0.841192, dtype=float32, weak_type=True)
+    >>> gelu(1.0, approximate=False)
+    Array(0.8413447, dtype=float32, weak_type=True)
     """
     x = promote_inexact_unary(x)
     if not approximate:
@@ -262,8 +266,10 @@ def glu(x: Any, axis: int = -1) -> Value:
 def softplus(x: Any) -> Value:
     """log(1 + exp(x)).
 
-    >>> softplus(0.0), softplus(1000.0)
-    (Array(0.6931472, dtype=float32, weak_type=True), Array(1000., dtype=float32, weak_type=True))
+    >>> softplus(0.0)
+    Array(0.6931472, dtype=float32, weak_type=True)
+    >>> softplus(1000.0)
+    Array(1000., dtype=float32, weak_type=True)
     """
     return transcendental.logaddexp(promote_inexact_unary(x), 0)
 
@@ -307,15 +313,15 @@ def log1mexp(x: Any) -> Value:
 # -- one-hot -----------------------------------------------------------------------------------
 
 
-def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> Value:
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int | Hashable = -1) -> Value:
     """Numbers of classes as vectors: 1 at the class, 0 elsewhere.
 
     Args:
       x: integers. One that is no class gives zeros.
       num_classes: how many classes there are.
       dtype: dtype of the result; float32 by default.
-      axis: where the new axis goes; or the name of a mapped axis, along which each example keeps
-        its own entry.
+      axis: where the new axis goes; or the name of a mapped axis of that size, of which every
+        example keeps its own entry.
 
     >>> import numpy as np
     >>> one_hot(np.array([0, 2]), 3)
@@ -325,6 +331,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> V
     x = as_array(x)
     count = int(num_classes)
     wanted = dtypes.FLOAT32 if dtype is None else dtypes.as_dtype(dtype)
+    if not isinstance(axis, int):
+        return wnp.equal(x, axis_index(axis)).astype(wanted)
     rank = len(x.shape) + 1
     place = axis + rank if axis < 0 else axis
     if not 0 <= place < rank:

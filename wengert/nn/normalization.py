@@ -21,30 +21,20 @@ from wengert.primitives import cast
 Axis = int | tuple[int, ...] | None
 
 
-def _constant_max(x: Value, axis: Axis, where: Any) -> Value:
-    """The maximum along axes, kept as dimensions, as a constant; 0 where it is not finite."""
-    selected = {} if where is None else {"where": where}
-    largest = wnp.max(wnp.real(x), axis=axis, keepdims=True, initial=-math.inf, **selected)
-    largest = cast.stop_gradient(largest)
-    return wnp.where(wnp.isfinite(largest), largest, 0)
+def _largest(x: Value, axis: Axis, where: Any) -> Value:
+    """The maximum along axes, kept as dimensions of size 1, as a constant."""
+    selected = {} if where is None else {"where": where, "initial": -math.inf}
+    return cast.stop_gradient(wnp.max(x, axis=axis, keepdims=True, **selected))
 
 
 def _shifted(x: Value, axis: Axis, where: Any) -> tuple[Value, Value]:
-    """x minus its maximum, and exponentials of that, 0 where not selected."""
-    largest = cast.stop_gradient(
-        wnp.max(
-            x, axis=axis, keepdims=True, **({} if where is None else _from_selected(where))
-        )
-    )
+    """x minus its maximum, and exponentials of that; 0 where not selected."""
+    largest = _largest(x, axis, where)
     if where is None:
         shifted = wnp.subtract(x, largest)
         return shifted, wnp.exp(shifted)
-    shifted = wnp.where(where, wnp.subtract(wnp.where(where, x, largest), largest), 0)
+    shifted = wnp.subtract(wnp.where(where, x, largest), largest)
     return shifted, wnp.where(where, wnp.exp(shifted), 0)
-
-
-def _from_selected(where: Any) -> dict[str, Any]:
-    return {"where": where, "initial": -math.inf}
 
 
 def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
@@ -112,7 +102,8 @@ def logsumexp(
         a, b = promote_inexact(a, b)
         a = wnp.where(wnp.not_equal(b, 0), a, -math.inf)
     axes = axes_of(axis, len(a.shape))
-    largest = _constant_max(a, axes, where)
+    largest = _largest(wnp.real(a), axes, where if a.size else True)
+    largest = wnp.where(wnp.isfinite(largest), largest, 0)
     powers = wnp.exp(wnp.subtract(a, largest))
     if b is not None:
         powers = wnp.multiply(b, powers)
@@ -171,7 +162,9 @@ def standardize(
     Array([-1.,  1.], dtype=float32)
     """
     if algorithm not in ("fast", "stable"):
-        raise ValueError(f"standardize knows the algorithms fast and stable, not {algorithm!r}.")
+        raise ValueError(
+            f"standardize knows the algorithms fast and stable, not {algorithm!r}."
+        )
     x = promote_inexact_unary(x)
     selected = {} if where is None else {"where": where}
     if mean is None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+import ml_dtypes
 
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Shape, as_array
-from wengert.numpy.axes import axes_of, axis_of
+from wengert.numpy.axes import axes_of
 from wengert.numpy.promotion import Value, promote_inexact_unary, to_dtype
 from wengert.numpy.reductions import shaped
 from wengert.primitives import elementwise as primitives
-from wengert.primitives.basis import filled, move_axis, mul, reduce_sum, reshape, scale
+from wengert.primitives.basis import move_axis, mul, reduce_sum, reshape
 from wengert.primitives.cast import conj, real
 from wengert.primitives.compare import bitwise_and, bitwise_not, eq, gt, isnan, ne, select
 from wengert.primitives.matrix_functions import inv
@@ -162,9 +162,61 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: float | str = "fro") 
     return norm(x, ord, (-2, -1), keepdims)
 
 
-def _last(x: Value, i: int) -> Value:
-    """Element `i` of the last dimension."""
-    n = x.shape[-1]
-    i = axis_of(i, n)
-    from_left = reduce_sum  # placeholder
-    return from_left(x, axes=(i,))
+def cond(x: Any, p: Any = None) -> Value:
+    """The condition number `norm(x, p) * norm(inv(x), p)` of matrices.
+
+    Args:
+      x: a matrix or a stack of matrices; square unless `p` is None, 2 or -2.
+      p: the norm, as in `norm`; None and 2 give the ratio of the largest to the smallest
+        singular value, which is infinite for a singular matrix.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.linalg.cond(wnp.array([[4.0, 0.0], [0.0, 2.0]]))
+    Array(2., dtype=float32)
+    """
+    x = promote_inexact_unary(x)
+    rank = len(x.shape)
+    if rank < 2 or 0 in x.shape[-2:]:
+        raise errors.ShapeError(f"cond needs matrices that are not empty, got shape {x.shape}.")
+    if p in (None, 2, -2):
+        (s,) = svd(x, full_matrices=False, compute_uv=False)
+        largest, smallest = (_extreme(s, (rank - 2,), greatest) for greatest in (True, False))
+        ratio = (smallest, largest) if p == -2 else (largest, smallest)
+        out = primitives.div(*ratio)
+    else:
+        out = mul(matrix_norm(x, ord=p), matrix_norm(inv(x), ord=p))
+    given = reduce_or(isnan(x), axes=(rank - 2, rank - 1))
+    undefined = bitwise_and(isnan(out), bitwise_not(given))
+    return select(undefined, math.inf, out)
+
+
+def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any = None) -> Value:
+    """The rank of matrices: how many singular values count as different from zero.
+
+    Args:
+      M: a matrix or a stack of matrices; the rank of a vector is 0 or 1.
+      rtol: singular values up to `rtol` times the largest one count as zero; by default the
+        larger dimension times the precision of the dtype. One number, or one for each matrix.
+      hermitian: promises a Hermitian matrix; changes nothing.
+      tol: the bound itself, as NumPy has it. Only one of `tol` and `rtol` may be given.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.linalg.matrix_rank(wnp.array([[1.0, 2.0], [2.0, 4.0]]))
+    Array(1, dtype=int32)
+    """
+    if rtol is not None and tol is not None:
+        raise ValueError("matrix_rank takes only one of rtol and tol.")
+    x = promote_inexact_unary(M)
+    if len(x.shape) < 2:
+        axes = tuple(range(len(x.shape)))
+        return to_dtype(reduce_or(ne(x, 0), axes=axes), dtypes.INT32)
+    (s,) = svd(x, full_matrices=False, compute_uv=False)
+    last = len(s.shape) - 1
+    if tol is None:
+        default = max(x.shape[-2:]) * float(ml_dtypes.finfo(s.dtype).eps)
+        relative = to_dtype(as_array(default if rtol is None else rtol), s.dtype)
+        bound = mul(_extreme(s, (last,), True), relative)
+    else:
+        bound = to_dtype(as_array(tol), s.dtype)
+    counted = gt(s, reshape(bound, shape=(*bound.shape, 1)))
+    return reduce_sum(to_dtype(counted, dtypes.INT32), axes=(last,))

@@ -219,13 +219,13 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
 
     Args:
       p: angles.
-      discont: the least difference that counts as a jump; half a period by default, and at least.
+      discont: the least difference that counts as a jump; half a period by default.
       axis: along which axis.
       period: what a jump is a multiple of.
 
     >>> import wengert.numpy as wnp
-    >>> wnp.unwrap(wnp.array([0, 3, 1, 2]), period=4)
-    Array([ 0, -1,  1,  2], dtype=int32)
+    >>> wnp.unwrap(wnp.array([0, 1, 2, -1, 0]), period=4)
+    Array([0, 1, 2, 3, 4], dtype=int32)
     """
     p, period = promote(asarray(p), as_array(period))
     if dtypes.is_complex(p.dtype):

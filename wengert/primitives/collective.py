@@ -43,17 +43,12 @@ Pairs = tuple[tuple[int, int], ...]
 class Collective(Primitive):
     """Operations over a named axis: what they have in common."""
 
-    higher_order = True  # interpreters hand themselves over: which of them is it that is meant?
-
     def evaluate(self, args: Sequence[Value], params: Params) -> NoReturn:
         raise errors.UnboundAxisError(params["axis_name"])
 
     @staticmethod
     def compute(*values: Any, axis_name: Any, **params: Any) -> NoReturn:
         raise errors.UnboundAxisError(axis_name)
-
-    def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
-        return interpreter.record(self, args, params)
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         values, dims = interpreter.split(args)

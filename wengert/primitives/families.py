@@ -43,14 +43,19 @@ def array_dtype(*operands: Any) -> Any:
 
 
 def through_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, computed in float32 and rounded once for 16-bit floating operands."""
+    """`function`, computed in float32 and rounded once for 16-bit floating operands.
+
+    Python scalars get the dtype of the others, which they take by themselves only in NumPy's
+    own functions.
+    """
 
     def compute(*operands: Any, **params: Any) -> Any:
         dtype = array_dtype(*operands)
-        if dtype.itemsize != 2 or not dtypes.is_floating(dtype):
-            return function(*operands, **params)
-        wide = [o.astype(np.float32) if hasattr(o, "dtype") else o for o in operands]
-        return function(*wide, **params).astype(dtype)
+        if dtype.itemsize == 2 and dtypes.is_floating(dtype):
+            wide = [np.asarray(o, np.float32)[()] for o in operands]
+            return function(*wide, **params).astype(dtype)
+        typed = [o if hasattr(o, "dtype") else dtype.type(o) for o in operands]
+        return function(*typed, **params)
 
     return compute
 

@@ -60,9 +60,10 @@ def hash_blocks(k1: Words, k2: Words, x1: Words, x2: Words) -> tuple[Words, Word
     shape = np.broadcast_shapes(k1.shape, k2.shape, x1.shape, x2.shape)
     y1 = np.array(np.broadcast_to(x1, shape), np.uint32, order="C").reshape(-1)
     y2 = np.array(np.broadcast_to(x2, shape), np.uint32, order="C").reshape(-1)
-    key_shape = (1,) if k1.size == k2.size == 1 else shape
+    one_key = k1.size == k2.size == 1
     first, second = (
-        np.ascontiguousarray(np.broadcast_to(k, key_shape)).reshape(-1) for k in (k1, k2)
+        k.reshape(1) if one_key else np.ascontiguousarray(np.broadcast_to(k, shape)).reshape(-1)
+        for k in (k1, k2)
     )
     _hash_in_place(first, second, y1, y2)
     return y1.reshape(shape), y2.reshape(shape)

@@ -21,7 +21,6 @@ class Checkpoint(Primitive):
     """A call of a program whose linearization is made anew in the backward pass."""
 
     multiple_results = True
-    higher_order = True
 
     @staticmethod
     def compute(*values: Any, program: Program) -> list[Any]:
@@ -46,9 +45,6 @@ class Checkpoint(Primitive):
             if arg is not primal
         ]
         return interpreter.block(checkpoint_block, out, terms, (params["program"], primals))
-
-    def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
-        return interpreter.record(self, args, params)
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         return params["program"].evaluate(*args)

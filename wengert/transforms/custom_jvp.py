@@ -33,7 +33,6 @@ class CustomJVPCall(Primitive):
 
     name = "custom_jvp_call"
     multiple_results = True
-    higher_order = True
 
     @staticmethod
     def compute(*values: Any, fun: Any, rule: Any, closed: int) -> list[Any]:

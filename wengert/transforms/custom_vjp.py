@@ -38,7 +38,6 @@ class CustomVJPCall(Primitive):
 
     name = "custom_vjp_call"
     multiple_results = True
-    higher_order = True
 
     @staticmethod
     def compute(*values: Any, fun: Any, **_: Any) -> list[Any]:

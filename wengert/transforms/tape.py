@@ -41,11 +41,13 @@ class Tape:
     def push(self, tangents: Sequence[Value]) -> list[Value]:
         """The tangents of all variables, from those of the inputs."""
         values = list(tangents)
+        zeros = any(type(value) is Zero for value in values)
         for primitive, terms, extra in self.entries[self.inputs :]:
-            if all(type(values[index]) is Zero for index in primitive.term_inputs(terms)):
+            if zeros and all(type(values[i]) is Zero for i in primitive.term_inputs(terms)):
                 values.append(_ZERO)
             else:
                 values.append(primitive.push(terms, extra, values))
+                zeros = zeros or type(values[-1]) is Zero
         return values
 
     def pull(self, outputs: Sequence[tuple[int, Value]], consume: bool) -> list[Value | None]:

@@ -68,13 +68,7 @@ class BatchInterpreter(Interpreter):
                 return self.parent.apply(primitive, args, params)
         if primitive.inlines:
             return primitive.inline(args, params)
-        if primitive.higher_order:
-            return primitive.apply_batched(self, args, params)
-        values, dims = self.split(args)
-        out, out_dim = primitive.batch(self.size, values, dims, **params)
-        if primitive.multiple_results:
-            return [self.tracer(o, d) for o, d in zip(out, out_dim, strict=True)]
-        return self.tracer(out, out_dim)
+        return primitive.apply_batched(self, args, params)
 
     def split(self, args: Sequence[Any]) -> tuple[list[Any], list[int | None]]:
         """The operands' values and batch dimensions (None for those that are not batched)."""
