@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import wengert
 from wengert import config
+from wengert.core.primitive import Primitive
 
 ROOT = Path(wengert.__file__).parent
 #: Ranks of the import order: a module imports from its own rank and from lower ones only.
@@ -21,7 +22,8 @@ LAYERS = (
     ("passes",),
     ("engines",),
     ("transforms",),
-    ("numpy", "lax", "random", "nn", "scipy", "sparse", "tree_util", "extend", "testing"),
+    ("numpy", "lax", "random", "nn", "scipy", "sparse", "tree", "tree_util", "extend"),
+    ("testing",),
     ("__init__",),
 )
 
@@ -31,6 +33,11 @@ class Function(NamedTuple):
 
     where: str
     lines: int
+
+
+def holds_functions(primitive: Primitive) -> bool:
+    """Whether a primitive has functions for parameters; the tests of compositions run it."""
+    return primitive.inlines or type(primitive).apply_batched is not Primitive.apply_batched
 
 
 def sources() -> list[Path]:

@@ -1,7 +1,7 @@
 """Functions for neural networks, with the names of `jax.nn`: activations, softmax, attention.
 
-There are no layers and no optimizers here: parameters are trees of arrays, models are functions.
-Initial values of parameters are in `wengert.nn.initializers`.
+There are no layers and no optimizers here: parameters are trees of arrays, models are
+functions. Initial values of parameters are in `wengert.nn.initializers`.
 """
 
 from wengert.nn import initializers as initializers

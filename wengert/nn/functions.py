@@ -103,7 +103,7 @@ def celu(x: Any, alpha: Any = 1.0) -> Value:
     """x where it is positive, alpha * (exp(x / alpha) - 1) elsewhere.
 
     >>> celu(-1.0, 2.0)
-    Array(-0.7869387, dtype=float32, weak_type=True)
+    Array(-0.78693867, dtype=float32, weak_type=True)
     """
     x = promote_inexact_unary(x)
     curved = wnp.multiply(alpha, wnp.expm1(wnp.divide(_below_zero(x), alpha)))
@@ -209,7 +209,7 @@ def mish(x: Any) -> Value:
     """x * tanh(softplus(x)) (Misra, 2019).
 
     >>> mish(1.0)
-    Array(0.86509836, dtype=float32, weak_type=True)
+    Array(0.8650984, dtype=float32, weak_type=True)
     """
     x = promote_inexact_unary(x)
     return basis.mul(x, transcendental.tanh(softplus(x)))

@@ -1,9 +1,9 @@
 """Initial values of parameters: functions that make an initializer, `init(key, shape, dtype)`.
 
 The variance-scaling family draws with variance `scale / fan`, where a fan is the number of
-inputs or outputs of a unit: the sizes of `in_axis` and `out_axis` times the size of the receptive
-field, the axes that are neither (nor batch axes). Draws are those of `jax.nn.initializers` for
-the same key.
+inputs or outputs of a unit: the sizes of `in_axis` and `out_axis` times the size of the
+receptive field, the axes that are neither (nor batch axes). Draws are those of
+`jax.nn.initializers` for the same key.
 """
 
 from __future__ import annotations

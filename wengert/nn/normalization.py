@@ -89,12 +89,13 @@ def logsumexp(
       axis: one axis or several; None for all.
       b: factors, which broadcast with `a`.
       keepdims: keep the summed axes, with size 1.
-      return_sign: return `(log of the absolute value, sign)`; otherwise a negative sum gives NaN.
+      return_sign: return `(log of the absolute value, sign)`; without it a negative sum gives
+        NaN.
       where: bools that broadcast to `a`: which elements take part.
 
     >>> import numpy as np
     >>> logsumexp(np.float32([1000.0, 1000.0]))
-    Array(1000.6931, dtype=float32)
+    Array(1000.6932, dtype=float32)
     """
     if b is None:
         a = promote_inexact_unary(a)
@@ -154,8 +155,8 @@ def standardize(
       variance: the variance, if it is known.
       epsilon: added to the variance.
       where: bools that broadcast to `x`: which elements mean and variance are taken of.
-      algorithm: "stable" takes the variance of differences from the mean; "fast" is accepted and
-        does the same.
+      algorithm: "stable" takes the variance of differences from the mean; "fast" is accepted
+        and does the same.
 
     >>> import numpy as np
     >>> standardize(np.float32([1.0, 3.0]), epsilon=0.0)

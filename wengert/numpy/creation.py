@@ -240,7 +240,7 @@ def _static_number(name: str, number: Any) -> Any:
     """A Python scalar from a scalar argument that must be known."""
     if isinstance(number, ArrayLike | np.ndarray | np.generic):
         if isinstance(number, Tracer):
-            number.concrete(f"{name}()")  # an error: the length would depend on it
+            float(number)  # an error that says so: the length would depend on it
         if number.shape:
             raise errors.ShapeError(f"{name} takes numbers, got an array of {number.shape}.")
         return number.item()

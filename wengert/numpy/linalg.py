@@ -3,8 +3,8 @@
 Operands are promoted to a common floating or complex dtype. Where a matrix is singular or not
 positive definite, `numpy.linalg.LinAlgError` is raised, eagerly and in compiled programs
 alike. Derivatives are those of the primitives (see `wengert.primitives.linalg`, `spectral` and
-`matrix_functions`); what is not determined by the matrix, such as the sign of a singular vector,
-has none that means anything.
+`matrix_functions`); what is not determined by the matrix, such as the sign of a singular
+vector, has none that means anything.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from wengert.primitives.basis import (
     reshape,
     transpose,
 )
+from wengert.primitives.compare import gt
 from wengert.primitives.elementwise import sub
 from wengert.primitives.matrices import adjoint
 
@@ -265,8 +266,9 @@ def lstsq(
     elif rcond < 0:
         rcond = float(ml_dtypes.finfo(a.dtype).eps)
     x = contract.matmul(pinv(a, rcond), b)
-    rank = matrix_rank(a, rcond)
     (s,) = spectral.svd(a, full_matrices=False, compute_uv=False)
+    bound = mul(norm(s, math.inf), rcond)
+    rank = reduce_sum(to_dtype(gt(s, bound), dtypes.INT32), axes=(0,))
     if numpy_resid and (m <= n or rank < n):
         residuals = Array(np.zeros(0, s.dtype))
     else:
@@ -277,7 +279,7 @@ def lstsq(
     return x, residuals, rank, s
 
 
-# -- factorisations -----------------------------------------------------------------------------
+# -- factorisations ------------------------------------------------------------------------
 
 
 def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Value:
@@ -422,7 +424,7 @@ def eigvals(a: Any) -> Value:
     return spectral.eig(_matrices("eigvals", a, square=True), vectors=False)[0]
 
 
-# -- products -------------------------------------------------------------------------------------
+# -- products --------------------------------------------------------------------------------
 
 
 def matrix_power(a: Any, n: int) -> Value:
@@ -465,8 +467,8 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Value:
     ranks = [len(x.shape) for x in operands]
     if len(ranks) < 2 or not set(ranks[1:-1]) <= {2} or not {ranks[0], ranks[-1]} <= {1, 2}:
         raise errors.ShapeError(
-            "multi_dot needs at least two arrays: matrices, and vectors as the first and the last "
-            f"one; got shapes {[x.shape for x in operands]}."
+            "multi_dot needs at least two arrays: matrices, and vectors as the first and the "
+            f"last one; got shapes {[x.shape for x in operands]}."
         )
     terms = [[i, i + 1] for i in range(len(operands))]
     if ranks[0] == 1:
@@ -529,7 +531,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Value:
     return _diagonal(x, offset, -2, -1)
 
 
-# -- tensors ------------------------------------------------------------------------------------
+# -- tensors ---------------------------------------------------------------------------------
 
 
 def tensorinv(a: Any, ind: int = 2) -> Value:

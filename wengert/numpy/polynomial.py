@@ -1,7 +1,7 @@
 """Polynomials as vectors of coefficients, highest power first.
 
-Sums and products have static lengths: leading zeros are trimmed only on request, because how many
-there are depends on values. Everything is differentiable in the coefficients; `roots` and
+Sums and products have static lengths: leading zeros are trimmed only on request, because how
+many there are depends on values. Everything is differentiable in the coefficients; `roots` and
 `poly` of a matrix as far as eigenvalues are, `polyfit` where the fit is unique.
 """
 
@@ -51,11 +51,14 @@ def _coefficients(name: str, *ps: Any) -> list[Value]:
     return vectors
 
 
+def _known(name: str, p: Value) -> Any:
+    """The values of coefficients whose zeros decide about the shape of a result."""
+    return np.asarray(p if type(p) is Array else p.concrete(f"{name} without leading zeros"))
+
+
 def _trimmed(name: str, p: Value) -> Value:
     """The coefficients without leading zeros, which must be known."""
-    if type(p) is not Array:
-        p.concrete(f"{name} with trimming of leading zeros")
-    nonzero = np.flatnonzero(np.asarray(p._value))
+    nonzero = np.flatnonzero(_known(name, p))
     return part(p, 0, int(nonzero[0]) if nonzero.size else p.size - 1, 0) if p.size else p
 
 
@@ -270,8 +273,8 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Value:
 
     Args:
       p: coefficients.
-      strip_zeros: whether to leave out leading and trailing zeros first, which must be known; no
-        root is found where the first coefficient is 0 otherwise. Needed False while tracing.
+      strip_zeros: whether to leave out leading and trailing zeros first, which must be known:
+        give False while tracing. A first coefficient of 0 is an error otherwise.
 
     >>> import wengert.numpy as wnp
     >>> wnp.roots(wnp.array([1.0, -3.0, 2.0]))
@@ -281,7 +284,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Value:
     zeros_at_origin = 0
     if strip_zeros:
         p = _trimmed("roots", p)
-        trailing = np.flatnonzero(np.asarray(p._value))
+        trailing = np.flatnonzero(_known("roots", p))
         zeros_at_origin = p.size - 1 - int(trailing[-1]) if trailing.size else 0
         p = part(p, 0, 0, p.size - zeros_at_origin)
     degree = p.size - 1
@@ -329,46 +332,54 @@ def polyfit(
     Array([2., 1.], dtype=float32)
     """
     x, y = promote_inexact(asarray(x), asarray(y))
-    x, y = operand(x), operand(y)
-    order = _order(deg) + 1
+    lhs, rhs = _fit_system(operand(x), operand(y), _order(deg) + 1, w)
+    if rcond is None:
+        rcond = float(np.finfo(lhs.dtype).eps) * x.size
+    lengths = sqrt(reduce_sum(square(lhs), axes=(0,)))  # scaled columns: a meaningful rank
+    lhs = div(lhs, lengths)
+    solution, s, kept, inverse_gram = _least_squares(lhs, rhs, rcond)
+    coefficients = _for_points(div(solution, reshape(lengths, shape=(lengths.size, 1))), y)
+    if not full and not cov:
+        return coefficients
+    residuals = reduce_sum(square(sub(matmul(lhs, solution), rhs)), axes=(0,))
+    if full:
+        rank = reduce_sum(convert(kept, dtype=dtypes.INT32), axes=(0,))
+        return coefficients, residuals, rank, s, rcond
+    covariance = div(inverse_gram, outer(lengths, lengths))
+    return coefficients, _scaled_covariance(covariance, residuals, x.size, y, cov)
+
+
+def _fit_system(x: Value, y: Value, order: int, w: Any) -> tuple[Value, Value]:
+    """The matrix and the right-hand sides of a fit with `order` coefficients."""
     if len(x.shape) != 1 or not x.size or y.shape[:1] != x.shape or len(y.shape) > 2:
         raise errors.ShapeError(f"polyfit of points with shapes {x.shape} and {y.shape}.")
     lhs, rhs = vander(x, order), y if len(y.shape) == 2 else reshape(y, shape=(y.size, 1))
-    if w is not None:
-        weights = to_dtype(asarray(w), x.dtype)
-        if weights.shape != x.shape:
-            raise errors.ShapeError(f"weights must have shape {x.shape}, got {weights.shape}.")
-        column = reshape(weights, shape=(x.size, 1))
-        lhs, rhs = mul(lhs, column), mul(rhs, column)
-    # columns of equal length make the rank meaningful
-    lengths = sqrt(reduce_sum(square(lhs), axes=(0,)))
-    lhs = div(lhs, lengths)
-    cut = float(np.finfo(np.float64).eps if x.dtype.itemsize == 8 else np.finfo(np.float32).eps)
-    rcond = x.size * cut if rcond is None else rcond
-    solution, s, kept, inverse_gram = _least_squares(lhs, rhs, rcond)
-    coefficients = div(solution, reshape(lengths, shape=(order, 1)))
-    if len(y.shape) == 1:
-        coefficients = reshape(coefficients, shape=(order,))
-    if full:
-        residuals = reduce_sum(square(sub(matmul(lhs, solution), rhs)), axes=(0,))
-        rank = reduce_sum(convert(kept, dtype=dtypes.INT32), axes=(0,))
-        return coefficients, residuals, rank, s, rcond
-    if not cov:
-        return coefficients
-    covariance = div(inverse_gram, outer(lengths, lengths))
-    if cov != "unscaled":
-        if x.size <= order:
-            raise ValueError("the covariance needs more points than coefficients.")
-        residuals = reduce_sum(square(sub(matmul(lhs, solution), rhs)), axes=(0,))
-        share = div(residuals, x.size - order)
-        covariance = mul(reshape(covariance, shape=(order, order, 1)), share)
-    elif len(y.shape) == 2:
-        covariance = broadcast_to(
-            reshape(covariance, shape=(order, order, 1)), (order, order, y.shape[1])
-        )
-    if len(y.shape) == 1:
-        covariance = reshape(covariance, shape=(order, order))
-    return coefficients, covariance
+    if w is None:
+        return lhs, rhs
+    weights = to_dtype(asarray(w), x.dtype)
+    if weights.shape != x.shape:
+        raise errors.ShapeError(f"weights must have shape {x.shape}, got {weights.shape}.")
+    column = reshape(weights, shape=(x.size, 1))
+    return mul(lhs, column), mul(rhs, column)
+
+
+def _for_points(results: Value, y: Value) -> Value:
+    """Results whose last dimension runs over the columns of `y`, without it if there is one."""
+    return results if len(y.shape) == 2 else reshape(results, shape=results.shape[:-1])
+
+
+def _scaled_covariance(
+    covariance: Value, residuals: Value, count: int, y: Value, cov: bool | str
+) -> Value:
+    """The covariance of the coefficients for each column of `y`."""
+    order = covariance.shape[0]
+    covariance = reshape(covariance, shape=(order, order, 1))
+    if cov == "unscaled":
+        shape = (order, order, residuals.shape[0])
+        return _for_points(broadcast_to(covariance, shape), y)
+    if count <= order:
+        raise ValueError("the covariance needs more points than coefficients.")
+    return _for_points(mul(covariance, div(residuals, count - order)), y)
 
 
 def _least_squares(lhs: Value, rhs: Value, rcond: float) -> tuple[Value, Value, Value, Value]:

@@ -127,12 +127,16 @@ class Elementwise(Primitive):
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
         if len(args) == 2 and not params:  # the commonest case, without the general loop
             x, y = args
-            if type(x) is Array and type(y) is Array:
+            if type(x) is Array:
                 try:
-                    out = state.run(self.compute, x._value, y._value)
+                    if type(y) is Array:
+                        out = state.run(self.compute, x._value, y._value)
+                        return Array(out, x._weak and y._weak and self.keeps_weak)
+                    if type(y) is float and x._value.dtype.kind == "f":
+                        out = state.run(self.compute, x._value, y)
+                        return Array(out, x._weak and self.keeps_weak)
                 except (ValueError, TypeError, ArithmeticError):
-                    return super().evaluate(args, params)  # which explains the error
-                return Array(out, x._weak and y._weak and self.keeps_weak)
+                    pass  # the general way explains the error
         return super().evaluate(args, params)
 
     def type_rule(self, *types: Any, **params: Any) -> Any:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType
-from wengert.core.primitive import Sample, Value
+from wengert.core.primitive import Sample, Value, Zero
 from wengert.primitives.basis import add, mul, reduce_sum
 from wengert.primitives.cast import conj, convert, imag, make_complex, real
 from wengert.primitives.compare import eq, select
@@ -246,6 +247,58 @@ def _normalised(v: Value, dv: Value) -> Value:
     return sub(dv, mul(v, as_row(factor)))
 
 
+class Pinv(Stacked):
+    """The pseudo-inverse; singular values up to `rtol` times the largest count as zero.
+
+    The derivative, for constant rank, is that of G. H. Golub and V. Pereyra, "The
+    differentiation of pseudo-inverses and nonlinear least squares problems whose variables
+    separate" (1973).
+    """
+
+    @staticmethod
+    @through_single
+    @refused(_NOT_CONVERGED)
+    def compute(a: Any, rtol: Any) -> Any:
+        if 0 in a.shape:
+            return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        counted = s > np.asarray(rtol)[..., None] * s[..., :1]
+        inverse = np.divide(1, s, out=np.zeros_like(s), where=counted)
+        left = vh.conj().swapaxes(-1, -2) * inverse[..., None, :]
+        return left @ u.conj().swapaxes(-1, -2)
+
+    def type_rule(self, a: Any, rtol: Any) -> Any:
+        lead, m, n = matrix_sizes(self.name, a)
+        if rtol.shape != lead:
+            raise errors.ShapeError(f"pinv needs one rtol for each matrix, got {a} and {rtol}.")
+        return ArrayType((*lead, n, m), a.dtype, a.weak_type and rtol.weak_type)
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
+        (a, rtol), (da, _) = primals, tangents
+        p = pinv(a, rtol)
+        if type(da) is Zero:
+            return p, Zero(p.type)
+        m, n = a.shape[-2:]
+        turned = adjoint(da)
+        left = matrix_product(matrix_product(p, adjoint(p)), turned)
+        right = matrix_product(turned, matrix_product(adjoint(p), p))
+        outside = sub(identity(m, a.dtype), matrix_product(a, p))
+        inside = sub(identity(n, a.dtype), matrix_product(p, a))
+        total = add(matrix_product(left, outside), matrix_product(inside, right))
+        total = sub(total, matrix_product(matrix_product(p, da), p))
+        return p, total
+
+    def samples(self) -> Iterator[Sample]:
+        for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2), (0, 2, 2), (0, 3)):
+            yield Sample(sample_matrices(*shape), np.full(shape[:-2], 1e-10)[()])
+        # of rank 2, and so is everything near it that the tolerance lets it be
+        low = sample_matrices(4, 2) @ sample_matrices(2, 3)
+        yield Sample(low, np.float64(1e-6), differentiable=False)
+        yield Sample(complex_matrices(3, 2), np.float64(1e-10))
+        yield Sample(sample_matrices(3, 2).astype(np.float32), np.float32(1e-4))
+
+
 svd = Svd()
 eigh = Eigh()
 eig = Eig()
+pinv = Pinv()

@@ -81,11 +81,7 @@ class Case:
         return [out for out in self(*arrays) if dtypes.is_inexact(out.dtype)]
 
     def has_derivative(self, position: int) -> bool:
-        """Whether the primitive declares a derivative in this operand."""
-        place = self.places[position]
-        partials = getattr(self.primitive, "partials", None)
-        if partials and (place >= len(partials) or partials[place] is None):
-            return False
+        """Whether there is a derivative in this operand: False where its rule is missing."""
         return _differentiates(lambda x: self(*_put(self.arrays, position, x)), self, position)
 
     def point(self) -> Point:

@@ -104,13 +104,13 @@ def _evaluate(
     kwargs: dict[str, Any],
 ) -> tuple[Value, Any, Any]:
     """Value, gradient and aux."""
-    leaves, in_tree = tree.flatten(select(fun, args, argnums))
+    leaves, in_tree = tree.flatten(selected_args(fun, args, argnums))
     inputs = [_checked_input(x, checks) for x in leaves]
     aux: Any = None
 
     def call(tracers: list[Any]) -> list[Any]:
         nonlocal aux
-        out = fun(*insert(args, argnums, tree.unflatten(in_tree, tracers)), **kwargs)
+        out = fun(*replaced_args(args, argnums, tree.unflatten(in_tree, tracers)), **kwargs)
         if has_aux:
             out, aux = split_aux(out)
         return [_checked_output(out, checks.holomorphic)]
@@ -143,14 +143,14 @@ def _position(fun: Callable[..., Any], number: int, count: int) -> int:
     return number % count
 
 
-def select(fun: Callable[..., Any], args: tuple[Any, ...], argnums: Any) -> Any:
+def selected_args(fun: Callable[..., Any], args: tuple[Any, ...], argnums: Any) -> Any:
     """The argument (or tuple of arguments) that `argnums` chooses."""
     if type(argnums) is int:
         return args[_position(fun, argnums, len(args))]
     return tuple(args[_position(fun, n, len(args))] for n in argnums)
 
 
-def insert(args: tuple[Any, ...], argnums: Any, chosen: Any) -> list[Any]:
+def replaced_args(args: tuple[Any, ...], argnums: Any, chosen: Any) -> list[Any]:
     """The arguments with those that `argnums` chooses replaced."""
     out = list(args)
     if type(argnums) is int:

@@ -18,9 +18,17 @@ from wengert.core import dtypes, tree
 from wengert.core.array import Array, ArrayType, as_array
 from wengert.core.primitive import Value, Zero
 from wengert.core.source import user_location
-from wengert.primitives.basis import batched_first, move_axis, reshape, zeros_like
+from wengert.primitives.basis import (
+    Elementwise,
+    batched_first,
+    filled,
+    move_axis,
+    reshape,
+    zeros_like,
+)
+from wengert.primitives.compare import select
 from wengert.primitives.shape import concatenate, slice_
-from wengert.transforms.grad import check_argnums, grad, insert, select
+from wengert.transforms.grad import check_argnums, grad, replaced_args, selected_args
 from wengert.transforms.jvp import jvp
 from wengert.transforms.linearize import Linearization, float0_zeros, primal, split_aux
 from wengert.transforms.vmap import batch_flat
@@ -155,7 +163,7 @@ def _jacobian(
 
     @functools.wraps(fun, updated=())
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
-        leaves, in_tree = tree.flatten(select(fun, args, argnums))
+        leaves, in_tree = tree.flatten(selected_args(fun, args, argnums))
         inputs = [_checked_input(as_array(x), holomorphic, allow_int, mode) for x in leaves]
         out_tree: Any = None
         aux: Any = None
@@ -163,7 +171,7 @@ def _jacobian(
         def call(tracers: list[Any]) -> list[Any]:
             nonlocal out_tree, aux
             chosen = tree.unflatten(in_tree, tracers)
-            out = fun(*insert(args, argnums, chosen), **kwargs)
+            out = fun(*replaced_args(args, argnums, chosen), **kwargs)
             if has_aux:
                 out, aux = split_aux(out)
             out_leaves, out_tree = tree.flatten(out)
@@ -182,6 +190,8 @@ def jacobian_blocks(
 ) -> list[list[Value]]:
     """The Jacobian of a linearization: a block per result leaf (rows) and input leaf."""
     outputs = linearized.primals
+    if _is_diagonal(linearized, inputs):
+        return _diagonal_blocks(linearized, inputs)
     columns = sum(x.size for x in inputs if dtypes.is_inexact(x.dtype))
     rows = sum(x.size for x in outputs if dtypes.is_inexact(x.dtype))
     if mode == "forward" or (mode == "cheapest" and columns <= rows):
@@ -199,6 +209,43 @@ def jacobian_blocks(
         [_block(o, i, by_output[b][a]) for b, i in enumerate(inputs)]
         for a, o in enumerate(outputs)
     ]
+
+
+def _is_diagonal(linearized: Linearization, inputs: Sequence[Value]) -> bool:
+    """Whether every block is diagonal: only elementwise maps between arrays of one shape."""
+    floating = [v for v in (*inputs, *linearized.primals) if dtypes.is_inexact(v.dtype)]
+    shape = floating[0].shape if floating else None
+    return all(v.shape == shape for v in floating) and all(
+        isinstance(primitive, Elementwise)
+        and extra == shape
+        and all(operand == shape for _, _, operand in terms)
+        for primitive, terms, extra in linearized.tape.entries[linearized.tape.inputs :]
+    )
+
+
+def _diagonal_blocks(linearized: Linearization, inputs: Sequence[Value]) -> list[list[Value]]:
+    """Diagonal blocks: the linear map of a vector of ones holds them all."""
+    columns: list[list[Value]] = []
+    for i, x in enumerate(inputs):
+        tangents = [filled(v.type, 1) if i == k else Zero(v.type) for k, v in enumerate(inputs)]
+        pushed = linearized.push(tangents) if dtypes.is_inexact(x.dtype) else []
+        columns.append([None if type(t) is Zero else t for t in pushed])
+    return [
+        [_embedded(out, x, columns[b][a] if columns[b] else None) for b, x in enumerate(inputs)]
+        for a, out in enumerate(linearized.primals)
+    ]
+
+
+def _embedded(out: Value, in_: Value, diagonal: Value) -> Value:
+    """The block with this diagonal (None: zero)."""
+    if diagonal is None or not dtypes.is_inexact(out.dtype):
+        zero = dtypes.is_inexact(in_.dtype) and dtypes.is_inexact(out.dtype)
+        shape = (*out.shape, *in_.shape)
+        return zeros_like(ArrayType(shape, out.dtype)) if zero else float0_zeros(shape)
+    if not in_.shape:
+        return diagonal
+    mask = Array(np.eye(in_.size, dtype=bool).reshape(*in_.shape, *in_.shape))
+    return select(mask, diagonal, 0)
 
 
 def _through(

@@ -170,7 +170,7 @@ class LinearizeInterpreter(Interpreter):
         active = [
             i for i, a in enumerate(args) if type(a) is LinearTracer and a.tag is self.tag
         ]
-        if primitive.multilinear and len(active) > 1:
+        if primitive.nondifferentiable or (primitive.multilinear and len(active) > 1):
             raise errors.NonlinearRuleError(primitive.name, location())
         out_type = primitive.type_rule(*map(type_of, args), **params)
         hidden = [None if i in active else o for i, o in enumerate(operands)]
