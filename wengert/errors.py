@@ -28,7 +28,7 @@ class ConcretizationError(WengertError, TypeError):
     >>> wengert.jit(lambda x: x if x > 0 else -x)(1.0)
     Traceback (most recent call last):
         ...
-    wengert.errors.ConcretizationError: bool() needs the value of a bool*[] ...
+    wengert.errors.ConcretizationError: bool() needs the value of a bool[] ...
 
     The corrected code selects between two values:
 
@@ -97,7 +97,7 @@ class DTypeError(WengertError, TypeError):
     >>> lax.add(wnp.zeros(3), wnp.zeros(3, "int32"))
     Traceback (most recent call last):
         ...
-    wengert.errors.DTypeError: add needs operands of one dtype, got float32, int32...
+    wengert.errors.DTypeError: lax.add needs operands of one dtype, got float32, int32...
     >>> wnp.add(wnp.zeros(3), wnp.zeros(3, "int32")).dtype
     dtype('float32')
     """
@@ -302,12 +302,12 @@ class NonlinearRuleError(WengertError, TypeError):
     >>> @wengert.custom_jvp
     ... def f(x):
     ...     return x * x
-    >>> f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] ** 2))
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] ** 2))
     >>> wengert.grad(f)(3.0)
     Traceback (most recent call last):
         ...
     wengert.errors.NonlinearRuleError: a derivative rule applies 'square' to a tangent...
-    >>> f.defjvp(lambda primals, tangents: (f(*primals), 2 * primals[0] * tangents[0]))
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 2 * primals[0] * tangents[0]))
     >>> wengert.grad(f)(3.0)
     Array(6., dtype=float32, weak_type=True)
     """
@@ -345,12 +345,12 @@ class GradientMismatchError(WengertError, AssertionError):
     >>> @wengert.custom_jvp
     ... def f(x):
     ...     return wnp.sin(x)
-    >>> f.defjvp(lambda primals, tangents: (f(*primals), -wnp.cos(primals[0]) * tangents[0]))
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), -wnp.cos(primals[0]) * tangents[0]))
     >>> wengert.check_rules(f, 1.0)
     Traceback (most recent call last):
         ...
     wengert.errors.GradientMismatchError: ...
-    >>> f.defjvp(lambda primals, tangents: (f(*primals), wnp.cos(primals[0]) * tangents[0]))
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), wnp.cos(primals[0]) * tangents[0]))
     >>> wengert.check_rules(f, 1.0)
     """
 
@@ -457,6 +457,11 @@ class ArrayIndexError(WengertError, IndexError):
     >>> wnp.take(wnp.arange(3), 5, mode="clip")
     Array(2, dtype=int32)
     """
+
+
+def at_location(error: WengertError, location: Any) -> WengertError:
+    """The same error, with the user's line."""
+    return type(error)(f"{error}{_at(location)}")
 
 
 def with_operation(

@@ -151,10 +151,18 @@ class Primitive:
         except errors.WengertError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:
-            raise errors.with_operation(error, self.name, args, location()) from error
+            raise self._explained(error, args, params) from error
         if self.multiple_results:
             return [Array(o) for o in out]
         return Array(out, weak and bool(args))
+
+    def _explained(self, error: Exception, args: Sequence[Value], params: Params) -> Exception:
+        """A NumPy error retold: by the type rule if it objects too, else with the operands."""
+        try:
+            self.type_rule(*map(type_of, args), **params)
+        except errors.WengertError as explanation:
+            return errors.at_location(explanation, location())
+        return errors.with_operation(error, self.name, args, location())
 
     def type_rule(self, *types: Any, **params: Any) -> Any:
         """The type of the result (a list of types with `multiple_results`)."""

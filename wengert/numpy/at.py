@@ -10,7 +10,6 @@ Indices out of bounds raise, unless `mode` says otherwise.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,7 +25,15 @@ from wengert.numpy import elementwise
 from wengert.numpy.arrays import asarray
 from wengert.numpy.promotion import to_dtype
 from wengert.numpy.shape import broadcast_to
-from wengert.numpy.subscripts import Subscript, as_weak, axes_before, is_basic, parse, read
+from wengert.numpy.subscripts import (
+    Subscript,
+    as_weak,
+    axes_before,
+    is_basic,
+    parse,
+    plain_index,
+    read,
+)
 from wengert.primitives import basis
 from wengert.primitives.compare import lt, select
 from wengert.primitives.elementwise import maximum, minimum
@@ -61,20 +68,16 @@ def index_mode(mode: str | None) -> str:
 
 
 class _Operation(NamedTuple):
-    """How old elements and updates combine: for NumPy values, for arrays, and as a scatter."""
+    """How old elements and updates combine: in NumPy (None replaces), for arrays, as a scatter."""
 
-    numpy: Callable[[Any, Any], Any]
+    ufunc: Any
     arrays: Callable[[Any, Any], Any]
     scatter: Primitive
 
 
-def _replacement(old: Any, new: Any) -> Any:
-    return new
-
-
-_SET = _Operation(_replacement, _replacement, scatter)
-_ADD = _Operation(operator.add, basis.add, scatter_add)
-_MULTIPLY = _Operation(operator.mul, basis.mul, scatter_mul)
+_SET = _Operation(None, lambda old, new: new, scatter)
+_ADD = _Operation(np.add, basis.add, scatter_add)
+_MULTIPLY = _Operation(np.multiply, basis.mul, scatter_mul)
 _MIN = _Operation(np.minimum, minimum, scatter_min)
 _MAX = _Operation(np.maximum, maximum, scatter_max)
 
@@ -268,26 +271,41 @@ def _ones(x: Value) -> Value:
 
 # -- values ----------------------------------------------------------------------------------
 
+#: Kinds of dtype; a conversion to one further left loses something, except from "i" to "u".
 _RANKS = "buifc"
 
 
 def _values(x: Value, values: Any) -> Value:
-    """Values in the dtype of the array, if that keeps what they mean."""
+    """Values in the dtype of the array, if that keeps what they mean.
+
+    Raises:
+      DTypeError: when a fraction or an imaginary part would be dropped.
+      OverflowError: when an integer does not fit.
+    """
+    if type(values) in dtypes.SCALAR_TYPES and type(values) is not complex:
+        kind = dtypes.kind(x.dtype)
+        if kind not in "biu" or values == (bool if kind == "b" else int)(values):
+            return Array(x.dtype.type(values), x.weak_type)
     out = asarray(values)
     if out.dtype == x.dtype:
         return out
     if _loses(out.dtype, x.dtype):
         raise errors.DTypeError(
-            f"values of dtype {out.dtype} do not fit into an array of dtype {x.dtype}. Convert one "
-            f"of them: x.astype('{out.dtype}').at[...], or values.astype('{x.dtype}')."
+            f"values of dtype {out.dtype} do not fit into an array of dtype {x.dtype}. Convert "
+            f"one of them: x.astype('{out.dtype}').at[...], or values.astype('{x.dtype}')."
         )
+    if type(out) is Array and dtypes.is_integer(out.dtype) and dtypes.is_integer(x.dtype):
+        if not np.array_equal(out._value, out._value.astype(x.dtype)):
+            raise OverflowError(
+                f"some of the {out.dtype} values do not fit into an array of dtype {x.dtype}."
+            )
     return to_dtype(out, x.dtype, x.weak_type)
 
 
 def _loses(source: DType, target: DType) -> bool:
     """Whether a conversion drops a fraction, an imaginary part, or all but the zeroness."""
     given, wanted = (_RANKS.index(dtypes.kind(d)) for d in (source, target))
-    return given > wanted and not {given, wanted} == {1, 2}
+    return given > wanted and {given, wanted} != {1, 2}
 
 
 # -- writing ---------------------------------------------------------------------------------
@@ -304,8 +322,9 @@ def _updated(
     chosen = index_mode(mode)
     values = _values(x, values)
     if type(x) is Array and type(values) is Array and state.interpreter is EAGER:
-        if chosen == "error" and is_basic(index):
-            out = state.run(_written, x._value, index, values._value, operation.numpy)
+        plain = plain_index(index)
+        if plain is not None and chosen == "error" and x._value.dtype.itemsize > 2:
+            out = state.run(_written, x._value, plain, values._value, operation.ufunc)
             if out is not None:
                 return Array(out, x._weak)
     mask = _traced_mask(index)
@@ -314,16 +333,20 @@ def _updated(
     return _scattered(x, index, values, chosen, operation.scatter)
 
 
-def _written(x: Any, index: Any, values: Any, operation: Callable[[Any, Any], Any]) -> Any:
-    """A copy with elements that no index names twice updated; None where that fails."""
+def _written(x: Any, index: Any, values: Any, ufunc: Any) -> Any:
+    """A copy with updates; None where that fails, and the general way shall explain why."""
     out = np.array(x)
     try:
-        old = out[index]
-        if values.ndim > old.ndim:
+        if values.ndim and values.ndim > out[index].ndim:
             return None
-        out[index] = operation(old, values)
+        if ufunc is None:
+            out[index] = values
+        elif is_basic(index) or getattr(index, "dtype", None) == dtypes.BOOL:
+            out[index] = ufunc(out[index], values)  # no element is named twice
+        else:
+            ufunc.at(out, index, values)
     except (IndexError, ValueError, TypeError):
-        return None  # the general way explains what is wrong
+        return None
     return out if out.ndim else out[()]
 
 

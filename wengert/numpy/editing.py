@@ -123,9 +123,13 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Value:
     places = _checked(positions, n, n + 1)
     rank = len(a.shape)
     if len(new.shape) > rank:
-        raise errors.ShapeError(f"cannot insert values of shape {new.shape} into shape {a.shape}.")
+        raise errors.ShapeError(
+            f"cannot insert values of shape {new.shape} into shape {a.shape}."
+        )
     new = basis.reshape(new, shape=(1,) * (rank - len(new.shape)) + new.shape)
-    if not places.shape:  # one integer: values are slices, their first axis the one along `axis`
+    if (
+        not places.shape
+    ):  # one integer: values are slices, their first axis the one along `axis`
         new = moveaxis(new, 0, axis)
     count = new.shape[axis] if places.size == 1 else places.size
     places = broadcast_to(ravel(places), (count,))

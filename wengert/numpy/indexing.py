@@ -217,9 +217,7 @@ def compress(
     return read(a, index, "fill", fill_value)
 
 
-def extract(
-    condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0
-) -> Value:
+def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Value:
     """The elements for which a condition holds, in one dimension.
 
     >>> import wengert.numpy as wnp
@@ -504,9 +502,7 @@ def _unravelled(flat: Value, sizes: Shape) -> list[Value]:
 
 def _in_bounds(indices: Value, n: int) -> Value:
     """The same indices; out of bounds they raise, also when they are traced."""
-    zeros = broadcast_in_dim(
-        Array(indices.dtype.type(0)), shape=(n,), broadcast_dimensions=()
-    )
+    zeros = broadcast_in_dim(Array(indices.dtype.type(0)), shape=(n,), broadcast_dimensions=())
     return add(indices, gather(zeros, indices, axes=(0,), mode="error"))
 
 

@@ -130,7 +130,11 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: DTypeLike = None)
     dimension = axis_of(axis, len(shape) + 1)
     new = (*shape[:dimension], 1, *shape[dimension:])
     columns = [basis.reshape(a, shape=new) for a in operands]
-    return columns[0] if len(columns) == 1 else primitives.concatenate(*columns, dimension=dimension)
+    return (
+        columns[0]
+        if len(columns) == 1
+        else primitives.concatenate(*columns, dimension=dimension)
+    )
 
 
 def refuse_out(name: str, out: Any) -> None:
@@ -176,9 +180,7 @@ def column_stack(tup: Any) -> Value:
     (3, 3)
     """
     arrays = [as_array(a) for a in _sequence("column_stack", tup)]
-    columns = [
-        a if len(a.shape) >= 2 else basis.reshape(a, shape=(a.size, 1)) for a in arrays
-    ]
+    columns = [a if len(a.shape) >= 2 else basis.reshape(a, shape=(a.size, 1)) for a in arrays]
     return concatenate(columns, axis=1)
 
 

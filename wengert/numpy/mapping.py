@@ -57,7 +57,9 @@ def _count(sizes: Shape) -> int:
     return functools.reduce(lambda a, b: a * b, sizes, 1)
 
 
-def apply_over_axes(func: Callable[[Any, int], Any], a: Any, axes: int | Sequence[int]) -> Value:
+def apply_over_axes(
+    func: Callable[[Any, int], Any], a: Any, axes: int | Sequence[int]
+) -> Value:
     """A function of an array and an axis, applied for one axis after the other.
 
     Args:

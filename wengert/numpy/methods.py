@@ -74,7 +74,10 @@ def _binary(
                 y = other._value
                 dtype = x.dtype
                 if dtype is y.dtype and dtype in dtypes and self._weak is other._weak:
-                    return Array(state.run(operation, x, y), keeps_weak and self._weak)
+                    try:
+                        return Array(state.run(operation, x, y), keeps_weak and self._weak)
+                    except ValueError:
+                        return function(self, other)  # which explains the error
             elif type(other) is float and x.dtype in _FLOATS:
                 return Array(state.run(operation, x, other), keeps_weak and self._weak)
         if isinstance(other, _OPERANDS):
@@ -257,7 +260,7 @@ def install() -> None:
     for name, method in _METHODS.items():
         setattr(ArrayLike, name, method)
     for name, getter in _PROPERTIES.items():
-        setattr(ArrayLike, name, property(getter))
+        setattr(ArrayLike, name, property(getter, doc=f"As the function `{getter.__name__}`."))
     ArrayLike.__setitem__ = _setitem  # type: ignore[attr-defined]
     for kind in (Array, Tracer):
         kind.__hash__ = None  # type: ignore[assignment]

@@ -116,7 +116,9 @@ def _widths(pad_width: Any, rank: int) -> list[tuple[int, int]]:
                 f"{pad_width!r}."
             ) from None
     if any(len(pair) != 2 or min(pair) < 0 for pair in widths):
-        raise ValueError(f"pad_width holds pairs of widths that are not negative: {pad_width!r}.")
+        raise ValueError(
+            f"pad_width holds pairs of widths that are not negative: {pad_width!r}."
+        )
     return [(before, after) for before, after in widths]
 
 
@@ -248,9 +250,7 @@ _STATISTICS: dict[str, Callable[[Value, int], Value]] = {
 }
 
 
-def _statistic(
-    a: Value, widths: list[tuple[int, int]], mode: str, stat_length: Any
-) -> Value:
+def _statistic(a: Value, widths: list[tuple[int, int]], mode: str, stat_length: Any) -> Value:
     """A border of the maximum, mean ... of the elements next to it."""
     lengths = _pairs(stat_length, len(a.shape))
     for axis, (pair, sides) in enumerate(zip(widths, lengths, strict=True)):

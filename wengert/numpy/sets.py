@@ -153,7 +153,9 @@ class _Runs:
         values = gather(self.rows, self.first_indices(), axes=(0,), mode="error")
         if fill_value is None:
             return values
-        mask = basis.reshape(self.found, shape=(values.shape[0], *(1,) * (len(values.shape) - 1)))
+        mask = basis.reshape(
+            self.found, shape=(values.shape[0], *(1,) * (len(values.shape) - 1))
+        )
         return select(mask, values, to_dtype(asarray(fill_value), values.dtype))
 
     def inverse(self) -> Value:
@@ -204,7 +206,9 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     )
 
 
-def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueCounts:
+def unique_counts(
+    x: Any, /, *, size: int | None = None, fill_value: Any = None
+) -> UniqueCounts:
     """The different elements, and how often each occurs.
 
     >>> import wengert.numpy as wnp
@@ -285,9 +289,7 @@ def _member(x: Value, ordered: Value) -> Value:
 # -- operations ------------------------------------------------------------------------------
 
 
-def union1d(
-    ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None
-) -> Value:
+def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
     """The different elements of two arrays together, sorted.
 
     >>> import wengert.numpy as wnp

@@ -354,7 +354,9 @@ def tile(A: Any, reps: int | Sequence[int]) -> Value:
         return a if sizes == a.shape else basis.reshape(a, shape=sizes)
     pairs = list(zip(counts, sizes, strict=True))
     dims = tuple(range(1 + 2 * (rank - len(a.shape)), 2 * rank, 2))
-    spread = broadcast_in_dim(a, shape=tuple(n for pair in pairs for n in pair), broadcast_dimensions=dims)
+    spread = broadcast_in_dim(
+        a, shape=tuple(n for pair in pairs for n in pair), broadcast_dimensions=dims
+    )
     return basis.reshape(spread, shape=tuple(count * n for count, n in pairs))
 
 
@@ -572,6 +574,8 @@ def _rolled(a: Value, shift: Any, axis: int) -> Value:
         return a
     starts, limits = [0] * len(a.shape), list(a.shape)
     starts[axis] = limits[axis] = start
-    head = slice_(a, start_indices=(0,) * len(starts), limit_indices=tuple(limits), strides=None)
+    head = slice_(
+        a, start_indices=(0,) * len(starts), limit_indices=tuple(limits), strides=None
+    )
     tail = slice_(a, start_indices=tuple(starts), limit_indices=a.shape, strides=None)
     return concatenate(tail, head, dimension=axis)

@@ -64,7 +64,7 @@ def getitem(x: Any, index: Any) -> Value:
             except (IndexError, TypeError):
                 return read(x, index)
             return Array(out if out.ndim else out[()], x._weak)
-        plain = _plain_index(index)
+        plain = plain_index(index)
         if plain is not None:
             try:
                 return Array(x._value[plain], x._weak)
@@ -73,12 +73,12 @@ def getitem(x: Any, index: Any) -> Value:
     return read(x, index)
 
 
-def _plain_index(index: Any) -> Any:
-    """An index of concrete integer or bool arrays as NumPy takes it; None for any other."""
+def plain_index(index: Any) -> Any:
+    """An index without traced parts and lists as NumPy takes it; None for any other."""
     if type(index) is Array:
         return index._value if index._value.dtype.kind in "iub" else None
     if type(index) is not tuple:
-        return None
+        return index if type(index) in _BASIC else None
     parts = tuple(i._value if type(i) is Array else i for i in index)
     kinds = set(map(type, parts))
     if kinds <= _PLAIN and all(p.dtype.kind in "iub" for p in parts if type(p) is np.ndarray):
@@ -127,7 +127,9 @@ class Subscript(NamedTuple):
     @property
     def result_shape(self) -> Shape:
         """The shape of what the index selects."""
-        sizes = [1 if e.axis is None else len(e.positions) for e in self.entries if not _fixed(e)]
+        sizes = [
+            1 if e.axis is None else len(e.positions) for e in self.entries if not _fixed(e)
+        ]
         return (*sizes[: self.lead], *self.joint, *sizes[self.lead :])
 
 

@@ -322,6 +322,7 @@ class MaskedMul(Linear):
 
     def samples(self) -> Iterator[Sample]:
         yield Sample(np.array([1.0, 2.0, -3.0]), np.array([0.5, -0.25, 2.0]))
+        yield Sample(np.array([[1.5], [2.0]]), np.array([0.5, -0.25, 2.0]))
         yield Sample(np.array([[0.0], [2.0]]), np.array([np.inf, 1.0]), differentiable=False)
 
 

@@ -100,6 +100,9 @@ class Windows(Linear):
             yield Sample(
                 x, window_dimensions=(2, 2), window_strides=strides, window_dilation=dilation
             )
+        row = {"window_dimensions": (2,), "window_strides": (3,), "window_dilation": (1,)}
+        yield Sample(x[0, 0], **row)
+        yield Sample(x[:, :0], **row)
         none: Shape = ()
         yield Sample(x, window_dimensions=none, window_strides=none, window_dilation=none)
         yield Sample(x, window_dimensions=(6,), window_strides=(1,), window_dilation=(1,))
@@ -215,6 +218,8 @@ class WindowReduction(Primitive):
         yield Sample(x, window_dimensions=(5, 2), window_strides=(1, 1), **valid)
         mixed: dict[str, Any] = {"window_dimensions": (2, 2), "window_strides": (1, 3)}
         yield Sample(x, **mixed, padding=((1, 1), (1, -1)), **plain)
+        yield Sample(x[:1, :2], **mixed, padding=((1, 0), (0, 0)), **plain)
+        yield Sample(x[:0], **mixed, padding=((2, 2), (0, 0)), **plain, differentiable=False)
         dilations: dict[str, Any] = {"base_dilation": (2, 1), "window_dilation": (1, 2)}
         yield Sample(x, **mixed, padding=((0, 1), (1, 0)), **dilations)
         half = x.astype(np.float16)

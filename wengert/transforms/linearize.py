@@ -23,6 +23,7 @@ from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, location, state
 from wengert.core.primitive import Primitive, Value, Zero, type_of
 from wengert.primitives.basis import add, instantiate, zeros_like
+from wengert.primitives.cast import convert
 from wengert.transforms.tape import PICK, Block, Tape
 
 
@@ -310,8 +311,8 @@ def check_tangents(
         if value.shape != reference.shape or not same:
             path = paths()[i] if callable(paths) else ""
             raise errors.CotangentError(kind, path, value.type, reference.type)
-        if value.dtype != reference.dtype:
-            value = value.astype(reference.dtype)
+        if value.dtype != reference.dtype or value.weak_type != reference.weak_type:
+            value = convert(value, dtype=reference.dtype, weak=reference.weak_type)
         out.append(value)
     return out
 
