@@ -161,7 +161,8 @@ class Primitive:
         try:
             self.type_rule(*map(type_of, args), **params)
         except errors.WengertError as explanation:
-            return errors.at_location(explanation, location())
+            if not isinstance(error, IndexError):
+                return errors.at_location(explanation, location())
         return errors.with_operation(error, self.name, args, location())
 
     def type_rule(self, *types: Any, **params: Any) -> Any:

@@ -14,7 +14,7 @@ from wengert.core import dtypes, tree
 from wengert.core.array import as_array
 from wengert.core.dtypes import DType, DTypeLike
 from wengert.core.primitive import Value
-from wengert.lax.operands import check_shapes, matched, unary
+from wengert.lax.operands import check_shapes, same, unary
 from wengert.primitives import cast
 
 
@@ -58,8 +58,10 @@ def complex(x: Any, y: Any) -> Value:
     >>> complex(1.0, 2.0)
     Array(1.+2.j, dtype=complex64, weak_type=True)
     """
-    operands = matched("complex", (x, y))
+    operands = same("complex", x, y)
     check_shapes("complex", operands)
+    if not dtypes.is_floating(operands[0].dtype):
+        raise errors.DTypeError(f"lax.complex takes real numbers, got {operands[0].dtype}.")
     return cast.make_complex(*operands)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import as_array
 from wengert.core.primitive import Value
 from wengert.lax.operands import binary, same, unary
-from wengert.primitives import compare
+from wengert.primitives import cast, compare
 
 # -- comparison --------------------------------------------------------------------------------
 
@@ -185,12 +187,17 @@ def shift_left(x: Any, y: Any) -> Value:
 
 
 def shift_right_arithmetic(x: Any, y: Any) -> Value:
-    """`x` shifted to the right by `y` bits, the sign bit repeated.
+    """`x` shifted to the right by `y` bits, the highest bit repeated, of unsigned ones too.
 
     >>> shift_right_arithmetic(-8, 2)
     Array(-2, dtype=int32, weak_type=True)
     """
-    return binary(compare.shift_right_arithmetic, x, y)
+    x, y = same("shift_right_arithmetic", x, y)
+    if dtypes.kind(x.dtype) != "u":
+        return binary(compare.shift_right_arithmetic, x, y)
+    signed = np.dtype(f"i{x.dtype.itemsize}")
+    bits = (cast.bitcast_convert(v, dtype=signed) for v in (x, y))
+    return cast.bitcast_convert(binary(compare.shift_right_arithmetic, *bits), dtype=x.dtype)
 
 
 def shift_right_logical(x: Any, y: Any) -> Value:

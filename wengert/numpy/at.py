@@ -68,7 +68,7 @@ def index_mode(mode: str | None) -> str:
 
 
 class _Operation(NamedTuple):
-    """How old elements and updates combine: in NumPy (None replaces), for arrays, as a scatter."""
+    """How updates combine with elements: in NumPy (None replaces), for arrays, as scatter."""
 
     ufunc: Any
     arrays: Callable[[Any, Any], Any]
@@ -130,7 +130,7 @@ class Update:
         unique_indices: bool = False,
         mode: str | None = None,
     ) -> Value:
-        """The array with `x[index] = values`; of several updates to one element the last stays."""
+        """The array with `x[index] = values`; of updates to one element the last one stays."""
         return _updated(self, values, mode, _SET)
 
     def add(
@@ -273,6 +273,7 @@ def _ones(x: Value) -> Value:
 
 #: Kinds of dtype; a conversion to one further left loses something, except from "i" to "u".
 _RANKS = "buifc"
+_SCALARS = (bool, int, float)
 
 
 def _values(x: Value, values: Any) -> Value:
@@ -282,10 +283,9 @@ def _values(x: Value, values: Any) -> Value:
       DTypeError: when a fraction or an imaginary part would be dropped.
       OverflowError: when an integer does not fit.
     """
-    if type(values) in dtypes.SCALAR_TYPES and type(values) is not complex:
-        kind = dtypes.kind(x.dtype)
-        if kind not in "biu" or values == (bool if kind == "b" else int)(values):
-            return Array(x.dtype.type(values), x.weak_type)
+    if type(values) in _SCALARS and _holds(x.dtype, values):
+        whole = dtypes.is_integer(x.dtype)  # NumPy wraps floats around, but not integers
+        return Array(x.dtype.type(int(values) if whole else values), x.weak_type)
     out = asarray(values)
     if out.dtype == x.dtype:
         return out
@@ -294,12 +294,16 @@ def _values(x: Value, values: Any) -> Value:
             f"values of dtype {out.dtype} do not fit into an array of dtype {x.dtype}. Convert "
             f"one of them: x.astype('{out.dtype}').at[...], or values.astype('{x.dtype}')."
         )
-    if type(out) is Array and dtypes.is_integer(out.dtype) and dtypes.is_integer(x.dtype):
-        if not np.array_equal(out._value, out._value.astype(x.dtype)):
-            raise OverflowError(
-                f"some of the {out.dtype} values do not fit into an array of dtype {x.dtype}."
-            )
+    whole = dtypes.is_integer(out.dtype) and dtypes.is_integer(x.dtype)
+    if whole and type(out) is Array and not (out._value == out._value.astype(x.dtype)).all():
+        raise OverflowError(f"some of the {out.dtype} values do not fit into dtype {x.dtype}.")
     return to_dtype(out, x.dtype, x.weak_type)
+
+
+def _holds(dtype: DType, value: bool | int | float) -> bool:
+    """Whether a dtype has room for what a Python number says."""
+    kind = dtypes.kind(dtype)
+    return kind in "fc" or (value in (0, 1) if kind == "b" else float(value).is_integer())
 
 
 def _loses(source: DType, target: DType) -> bool:
@@ -370,8 +374,8 @@ def _for_all(values: Value, shape: Shape, mask_shape: Shape) -> Value:
         values = basis.reshape(values, shape=values.shape[1:])
     if len(values.shape) > len(rest):
         raise errors.ShapeError(
-            f"with a traced mask the number of updates is unknown: values must broadcast to {rest}, "
-            f"got shape {values.shape}. Choose elementwise: wengert.numpy.where(mask, values, x)."
+            f"with a traced mask the number of updates is unknown: values must broadcast to "
+            f"{rest}, got shape {values.shape}. Choose elementwise: where(mask, values, x)."
         )
     return broadcast_to(values, shape)
 
@@ -403,7 +407,7 @@ def _normal_form(
 
     The updates' dimensions: those of the index's own arrays, of the ranges, of the full axes.
     """
-    entries = [e for e in subscript.entries if e.axis is not None]
+    entries = [e for e in subscript.entries if e.axis >= 0]
     fixed = [e for e in entries if type(e.positions) is int]
     stay = [e for e in entries if type(e.positions) is range]
     full = [e for e in stay if e.positions == range(subscript.shape[e.axis])]

@@ -39,7 +39,7 @@ def _positions(obj: Any, n: int) -> Value:
     if places.dtype == dtypes.BOOL:
         if places.shape != (n,):
             raise errors.ArrayIndexError(
-                f"a boolean mask along an axis of size {n} needs shape ({n},), got {places.shape}."
+                f"a mask along an axis of size {n} needs shape ({n},), got {places.shape}."
             )
         (places,) = nonzero(places)
     elif places.size == 0:

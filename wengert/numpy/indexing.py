@@ -211,8 +211,8 @@ def compress(
         return getitem(a, index)
     if mask.shape[0] > n:
         raise errors.ShapeError(
-            f"compress with size= needs at most one condition for each of the {n} positions, got "
-            f"{mask.shape[0]}."
+            f"compress with size= needs at most one condition for each of the {n} positions, "
+            f"got {mask.shape[0]}."
         )
     return read(a, index, "fill", fill_value)
 

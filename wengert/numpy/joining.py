@@ -7,6 +7,7 @@ which an array is split are concrete numbers: they decide shapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: DTypeLike = None) -> V
             if i != dimension
         ):
             raise errors.ShapeError(
-                f"concatenate along axis {dimension} needs shapes that agree in all other axes, "
-                f"got {', '.join(str(a.shape) for a in operands)}."
+                f"concatenate along axis {dimension} needs shapes that agree in all other "
+                f"axes, got {', '.join(str(a.shape) for a in operands)}."
             )
     if len(operands) == 1:
         return operands[0]
@@ -303,11 +304,8 @@ def _split(name: str, ary: Any, cuts: Any, axis: int, even: bool) -> list[Value]
         bounds = [i * small + min(i, larger) for i in range(parts + 1)]
     else:
         bounds = [0, *integers(cuts), n]
-    parts_between = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
-        first, last, _ = slice(start, stop).indices(n)
-        parts_between.append(_between(a, first, max(first, last), axis))
-    return parts_between
+    ranges = [slice(*pair).indices(n) for pair in pairwise(bounds)]
+    return [_between(a, first, max(first, last), axis) for first, last, _ in ranges]
 
 
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Value]:

@@ -36,7 +36,7 @@ def apply_along_axis(
 
     >>> import wengert.numpy as wnp
     >>> wnp.apply_along_axis(lambda v: v[0] + v[-1], 1, wnp.array([[1, 2, 3], [4, 5, 6]]))
-    Array([ 5, 10], dtype=int32)
+    Array([ 4, 10], dtype=int32)
     """
     a = as_array(arr)
     axis = axis_of(axis, len(a.shape))
@@ -82,8 +82,8 @@ def apply_over_axes(
             result = expand_dims(result, place)
         if len(result.shape) != rank:
             raise errors.ShapeError(
-                "apply_over_axes needs a function that keeps the number of axes or removes one; it "
-                f"made shape {result.shape} of {out.shape}."
+                "apply_over_axes needs a function that keeps the number of axes or removes "
+                f"one; it made shape {result.shape} of {out.shape}."
             )
         out = result
     return out
@@ -103,8 +103,8 @@ def _parsed(signature: str) -> tuple[CoreDims, CoreDims]:
     text = re.sub(r"\s+", "", signature)
     if not _SIGNATURE.match(text):
         raise ValueError(
-            f"{signature!r} is no signature. It names the core dimensions of arguments and results, "
-            "as in '(n,m),(m)->(n)'."
+            f"{signature!r} is no signature. It names the core dimensions of arguments and "
+            "results, as in '(n,m),(m)->(n)'."
         )
     sides = [
         [tuple(filter(None, dims.split(","))) for dims in re.findall(r"\(([^)]*)\)", side)]
@@ -199,8 +199,8 @@ def _match(shape: Shape, names: tuple[str, ...], sizes: dict[str, int], what: st
     for name, n in zip(names, shape[len(shape) - len(names) :], strict=True):
         if sizes.setdefault(name, int(name) if name.isdigit() else n) != n:
             raise errors.ShapeError(
-                f"the core dimension {name!r} has size {sizes[name]}, but an {what} of shape {shape} "
-                f"has {n} there."
+                f"the core dimension {name!r} has size {sizes[name]}, but an {what} of shape "
+                f"{shape} has {n} there."
             )
 
 

@@ -57,8 +57,8 @@ def pad(
       pad_width: the widths before and after each axis: an integer, a pair for all axes, a pair
         per axis, or a dictionary from axes to widths.
       mode: "constant" (with `constant_values`), "edge", "linear_ramp" (with `end_values`),
-        "maximum", "mean", "median", "minimum" (with `stat_length`), "reflect", "symmetric" (with
-        `reflect_type="even"` or `"odd"`), "wrap", "empty", or a function
+        "maximum", "mean", "median", "minimum" (with `stat_length`), "reflect", "symmetric"
+        (with `reflect_type="even"` or `"odd"`), "wrap", "empty", or a function
         `f(vector, widths, axis, kwargs)` that returns each vector along an axis, padded with
         zeros, with its border filled in.
       **kwargs: those of the mode; values may be given for all, per side, or per axis and side.
@@ -138,7 +138,8 @@ def _pairs(values: Any, rank: int) -> list[Pair]:
         spread = spread * rank
     if len(spread) != rank or any(len(row) != 2 for row in spread):
         raise errors.ShapeError(
-            f"values for padding are one, a pair, or a pair for each of {rank} axes; got {values!r}."
+            f"values for padding are one, a pair, or a pair for each of {rank} axes; got "
+            f"{values!r}."
         )
     return [(row[0], row[1]) for row in spread]
 
@@ -164,10 +165,10 @@ def _constant(a: Value, widths: list[tuple[int, int]], values: Any) -> Value:
         return primitives.pad(a, _scalar(values, a), padding_config=config) if rank else a
     for axis, (pair, sides) in enumerate(zip(widths, pairs, strict=True)):
         for side, (width, value) in enumerate(zip(pair, sides, strict=True)):
-            config = [(0, 0, 0)] * rank
-            config[axis] = (0, width, 0) if side else (width, 0, 0)
+            border = [(0, 0, 0)] * rank
+            border[axis] = (0, width, 0) if side else (width, 0, 0)
             if width:
-                a = primitives.pad(a, _scalar(value, a), padding_config=tuple(config))
+                a = primitives.pad(a, _scalar(value, a), padding_config=tuple(border))
     return a
 
 
@@ -224,8 +225,8 @@ def _linear_ramp(a: Value, widths: list[tuple[int, int]], end_values: Any) -> Va
             way = np.arange(width) / max(1, width)  # from the end value towards the edge
             start = _scalar(end, work)
             edge = _taken(work, np.array([a.shape[axis] - 1 if at_end else 0]), axis)
-            way = _factors(way[::-1] if at_end else way, shape, work)
-            ramp = add(start, mul(sub(edge, start), way))
+            factors = _factors(way[::-1] if at_end else way, shape, work)
+            ramp = add(start, mul(sub(edge, start), factors))
             borders.append(to_dtype(floor(ramp), a.dtype) if whole else ramp)
         a = primitives.concatenate(borders[0], a, borders[1], dimension=axis)
     return a

@@ -124,8 +124,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         default = 0
     else:
         raise ValueError(
-            f"with {len(masks)} conditions piecewise needs {len(masks)} functions, or one more; "
-            f"got {len(functions)}."
+            f"with {len(masks)} conditions piecewise needs {len(masks)} functions, or one "
+            f"more; got {len(functions)}."
         )
     values = [
         as_array(function(x, *args, **kw)) if callable(function) else asarray(function)

@@ -98,7 +98,7 @@ def unique(
     rows = ravel(ar) if place is None else moveaxis(ar, place, 0)
     if not rows.shape[0] and size and fill_value is None:
         raise errors.ShapeError(
-            f"unique of no elements with size={size} needs fill_value=: there is no least element."
+            f"unique of no elements with size={size} needs fill_value=: there is no least one."
         )
     found = _Runs(rows, equal_nan, size)
     values = found.values(fill_value)

@@ -147,7 +147,8 @@ def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Value:
     for i in removed:
         if a.shape[i] != 1:
             raise errors.ShapeError(
-                f"squeeze removes axes of size 1; axis {i} of shape {a.shape} has size {a.shape[i]}."
+                f"squeeze removes axes of size 1; axis {i} of shape {a.shape} has size "
+                f"{a.shape[i]}."
             )
     if not removed:
         return a
@@ -260,8 +261,8 @@ def broadcast_to(array: Any, shape: Any) -> Value:
     tail = sizes[len(sizes) - len(own) :] if len(own) <= len(sizes) else None
     if tail is None or any(n not in (1, m) for n, m in zip(own, tail, strict=True)):
         raise errors.ShapeError(
-            f"cannot broadcast shape {own} to {sizes}: read from the right, sizes must be equal "
-            "or 1."
+            f"cannot broadcast shape {own} to {sizes}: read from the right, sizes must be "
+            "equal or 1."
         )
     return basis.broadcast_to(array, sizes)
 
@@ -291,7 +292,7 @@ def broadcast_arrays(*args: Any) -> list[Value]:
 
 
 def _at_least(rank: int, arrays: tuple[Any, ...]) -> Any:
-    """NumPy's rule: to a matrix, a third axis comes last; to a vector, it stands in the middle."""
+    """NumPy's rule: a matrix gets its third axis last, a vector stands in the middle."""
     if len(arrays) != 1:
         if len(arrays) == 0:
             return []

@@ -40,7 +40,8 @@ def getitem(x: Any, index: Any) -> Value:
 
     Args:
       x: an array or a tracer.
-      index: integers, slices, None, Ellipsis, integer arrays, boolean masks, or a tuple of such.
+      index: integers, slices, None, Ellipsis, integer arrays, boolean masks, or a tuple of
+        such.
 
     Raises:
       ArrayIndexError: when an index is out of bounds.
@@ -96,11 +97,11 @@ class Entry(NamedTuple):
     """What an index says about one axis.
 
     Attributes:
-      axis: an axis of the operand, or None for a new axis.
+      axis: an axis of the operand; -1 for a new axis.
       positions: a range, an integer, or an array of integers; None for a new axis.
     """
 
-    axis: int | None
+    axis: int
     positions: Any
 
 
@@ -127,14 +128,12 @@ class Subscript(NamedTuple):
     @property
     def result_shape(self) -> Shape:
         """The shape of what the index selects."""
-        sizes = [
-            1 if e.axis is None else len(e.positions) for e in self.entries if not _fixed(e)
-        ]
+        sizes = [1 if e.axis < 0 else len(e.positions) for e in self.entries if not _fixed(e)]
         return (*sizes[: self.lead], *self.joint, *sizes[self.lead :])
 
 
 def _fixed(entry: Entry) -> bool:
-    """Whether an entry takes its axis out of the row of those that stay: by one position or more."""
+    """Whether an entry takes its axis out of the row of those that stay."""
     return type(entry.positions) is int or isinstance(entry.positions, ArrayLike)
 
 
@@ -156,7 +155,7 @@ def parse(shape: Shape, index: Any, mode: str = "error") -> Subscript:
             dots = len(entries)
             continue
         if item is None:
-            entries.append(Entry(None, None))
+            entries.append(Entry(-1, None))
             continue
         if type(item) is bool:
             sizes.append(1)
@@ -232,8 +231,8 @@ def _array(part: Any) -> Value:
 def _no_index(part: Any) -> TypeError:
     what = getattr(part, "type", None) or f"{_shortened(part)} of type {type(part).__name__}"
     return TypeError(
-        f"{what} is no index. Indices are integers, slices, None, Ellipsis, and arrays of integers "
-        "or bools."
+        f"{what} is no index. Indices are integers, slices, None, Ellipsis, and arrays of "
+        "integers or bools."
     )
 
 
@@ -242,8 +241,8 @@ def _expanded(shape: Shape, items: list[Any]) -> list[Any]:
     used = sum(_axes_used(item) for item in items)
     if used > len(shape):
         raise errors.ArrayIndexError(
-            f"too many indices: an array of shape {shape} has {len(shape)} axes, but {used} were "
-            f"indexed{_where()}"
+            f"too many indices: an array of shape {shape} has {len(shape)} axes, but {used} "
+            f"were indexed{_where()}"
         )
     dots = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(dots) > 1:
@@ -273,8 +272,8 @@ def _mask_positions(mask: Array, shape: Shape, axis: int) -> list[Array]:
     for i, n in enumerate(mask.shape):
         if shape[axis + i] != n:
             raise errors.ArrayIndexError(
-                f"a boolean mask of shape {mask.shape} does not fit: axis {axis + i} of the indexed "
-                f"array has size {shape[axis + i]}, that of the mask {n}{_where()}"
+                f"a boolean mask of shape {mask.shape} does not fit: axis {axis + i} of the "
+                f"indexed array has size {shape[axis + i]}, that of the mask {n}{_where()}"
             )
     return [Array(positions) for positions in np.nonzero(mask._value)]
 
@@ -349,7 +348,7 @@ def _slicing(subscript: Subscript) -> _Slicing:
     starts, limits, strides = [0] * count, list(subscript.shape), [1] * count
     backwards = []
     for axis, positions in subscript.entries:
-        if axis is None or isinstance(positions, ArrayLike):
+        if axis < 0 or isinstance(positions, ArrayLike):
             continue
         if type(positions) is int:
             starts[axis], limits[axis] = positions, positions + 1
@@ -392,7 +391,7 @@ def _basic_key(index: Any) -> tuple[Any, ...] | None:
 
 
 def read(x: Value, index: Any, mode: str = "error", fill_value: Any = None) -> Value:
-    """`x[index]` by primitives, for arrays and tracers; see `primitives.index` for the modes."""
+    """`x[index]` by primitives, for arrays and tracers; the modes are in `primitives.index`."""
     key = _basic_key(index) if mode in _CHECKED else None
     if key is not None:
         slicing, shape = _basic(x.shape, key)
@@ -433,11 +432,11 @@ def _arranged(x: Value, subscript: Subscript) -> Value:
 
 def axes_before(subscript: Subscript) -> int:
     """How many of the operand's axes precede the dimensions of the positions in the result."""
-    return sum(e.axis is not None for e in subscript.entries[: subscript.lead])
+    return sum(e.axis >= 0 for e in subscript.entries[: subscript.lead])
 
 
 def as_weak(indices: list[Value], weak: bool) -> list[Value]:
-    """Indices that are weakly typed if the array is: they shall not decide about its weakness."""
+    """Indices that are weakly typed if the array is: its weakness is not theirs to decide."""
     if not weak:
         return indices
     return [convert(i, dtype=i.dtype, weak=True) for i in indices]

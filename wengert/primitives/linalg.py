@@ -25,7 +25,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType
 from wengert.core.lazy import lazy_module
-from wengert.core.primitive import Sample, Value, Zero
+from wengert.core.primitive import Primitive, Sample, Value, Zero
 from wengert.primitives.basis import (
     Linear,
     add,
@@ -312,6 +312,38 @@ class Lu(Stacked):
         yield Sample(sample_matrices(3, 3).astype(np.float32))
 
 
+class PivotsToPermutation(Primitive):
+    """The order in which LAPACK's row exchanges leave the rows."""
+
+    nondifferentiable = True
+
+    @staticmethod
+    def compute(pivots: Any, permutation_size: int) -> Any:
+        rows = pivots.reshape((math.prod(pivots.shape[:-1]), pivots.shape[-1]))
+        orders = np.empty((len(rows), permutation_size), np.int32)
+        for order, row in zip(orders, rows, strict=True):
+            order[:] = _permutation(row, permutation_size)
+        return orders.reshape((*pivots.shape[:-1], permutation_size))
+
+    def type_rule(self, pivots: Any, permutation_size: int) -> Any:
+        count = pivots.shape[-1] if pivots.shape else permutation_size + 1
+        if count > permutation_size or not dtypes.is_integer(pivots.dtype):
+            raise errors.ShapeError(
+                f"{self.name} needs up to {permutation_size} integers, got {pivots}."
+            )
+        shape = (*pivots.shape[:-1], permutation_size)
+        return ArrayType(shape, dtypes.INT32, pivots.weak_type)
+
+    def batch(
+        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
+    ) -> tuple[Any, Any]:
+        return self(move_axis(args[0], dims[0], 0), **params), 0
+
+    def samples(self) -> Iterator[Sample]:
+        for pivots in ([2, 2, 2], [[1, 1], [0, 1]], []):
+            yield Sample(np.array(pivots, np.int32), permutation_size=3, differentiable=False)
+
+
 class FactoredSolve(Stacked, Linear):
     """X with op(A) X = B; the operands are A, its packed LU factors and pivots, and B.
 
@@ -508,6 +540,7 @@ def _qr_tangents(q: Value, r: Value, da: Value) -> tuple[Value, Value]:
 cholesky = Cholesky()
 triangular_solve = TriangularSolve()
 lu = Lu()
+pivots_to_permutation = PivotsToPermutation()
 factored_solve = FactoredSolve()
 solve = Solve()
 qr = Qr()

@@ -1,4 +1,4 @@
-"""Functions of square matrices: inverse, determinants, exponential.
+"""Functions of square matrices: inverse, determinants, exponential, square root.
 
 The determinant is a polynomial and has derivatives everywhere, at singular matrices too: its
 gradient is the matrix of cofactors, computed from the singular value decomposition where the
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
@@ -28,6 +29,7 @@ from wengert.primitives.matrices import (
     Stacked,
     as_scalar,
     diagonal,
+    each_matrix,
     matrix_sizes,
     refused,
     through_single,
@@ -343,6 +345,83 @@ class ExpmTangent(Stacked, Linear):
             yield Sample(a, a[..., ::-1, :] - a.dtype.type(0.5))
 
 
+# -- Sylvester's equation and the square root ----------------------------------------------
+
+
+class Sylvester(Stacked, Linear):
+    """X with A X + X B = C."""
+
+    linear = (2,)
+
+    @staticmethod
+    @through_single
+    def compute(a: Any, b: Any, c: Any) -> Any:
+        if 0 in c.shape:
+            return c.copy()
+        return each_matrix(_linalg.solve_sylvester, a, b, c)
+
+    def type_rule(self, a: Any, b: Any, c: Any) -> Any:
+        lead, m, n = matrix_sizes(self.name, c)
+        if (
+            a.shape != (*lead, m, m)
+            or b.shape != (*lead, n, n)
+            or len({a.dtype, b.dtype, c.dtype}) > 1
+        ):
+            raise errors.ShapeError(
+                f"{self.name} needs square matrices that fit the right-hand side {c} from the "
+                f"left and from the right, of one dtype, got {a} and {b}."
+            )
+        return ArrayType(c.shape, c.dtype, a.weak_type and b.weak_type and c.weak_type)
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
+        a, b, _ = primals
+        da, db, rest = tangents
+        x = self(*primals)
+        if type(da) is not Zero:
+            rest = add_tangents(rest, neg(matrix_product(da, x)))
+        if type(db) is not Zero:
+            rest = add_tangents(rest, neg(matrix_product(x, db)))
+        return x, self(a, b, rest)
+
+    def transpose(
+        self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
+    ) -> Value:
+        a, b, _ = operands
+        return self(matrix_transpose(a), matrix_transpose(b), cotangent)
+
+    def samples(self) -> Iterator[Sample]:
+        a = sample_matrices(3, 3)
+        yield Sample(a, sample_matrices(2, 2), a[:, :2])
+        yield Sample(*(sample_matrices(2, 2, 2) for _ in range(3)))
+        yield Sample(complex_matrices(2, 2), complex_matrices(2, 2), complex_matrices(2, 2))
+        yield Sample(np.zeros((0, 0)), sample_matrices(2, 2), np.zeros((0, 2)))
+        yield Sample(*(sample_matrices(2, 2).astype(np.float32) for _ in range(3)))
+
+
+class Sqrtm(Stacked):
+    """The principal square root of complex matrices; its derivative solves X dX + dX X = dA."""
+
+    @staticmethod
+    def compute(a: Any) -> Any:
+        if 0 in a.shape:
+            return a.copy()
+        return _linalg.sqrtm(a).astype(a.dtype, copy=False)
+
+    def type_rule(self, a: Any) -> Any:
+        matrix_sizes(self.name, a, square=True)
+        if not dtypes.is_complex(a.dtype):
+            raise errors.DTypeError(f"{self.name} takes complex matrices, got {a}.")
+        return a
+
+    def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
+        root = sqrtm(*primals)
+        return root, sylvester(root, root, *tangents)
+
+    def samples(self) -> Iterator[Sample]:
+        for shape in ((3, 3), (2, 2, 2), (1, 1), (0, 0), (0, 2, 2)):
+            yield Sample(complex_matrices(*shape))
+
+
 inv = Inv()
 cofactor = Cofactor()
 cofactor_tangent = CofactorTangent()
@@ -350,3 +429,5 @@ det = Det()
 slogdet = Slogdet()
 expm = Expm()
 expm_tangent = ExpmTangent()
+sylvester = Sylvester()
+sqrtm = Sqrtm()

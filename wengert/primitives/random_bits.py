@@ -22,7 +22,7 @@ from wengert.core.lazy import lazy_module
 from wengert.core.primitive import Primitive, Sample, Value
 from wengert.primitives import threefry
 from wengert.primitives.basis import Elementwise, move_axis, mul, reshape
-from wengert.primitives.families import Real, same_dtype, scalar, through_float32
+from wengert.primitives.families import Real, same_dtype, scalar
 from wengert.primitives.transcendental import exp
 
 special = lazy_module("scipy.special")
@@ -291,6 +291,9 @@ def normal_from_uniform(u: Any) -> Any:
     """
     if u.dtype == np.float64:
         return special.erfinv(u) * _SQRT2
+    if u.dtype.itemsize == 2:
+        half = normal_from_uniform(u.astype(np.float32)) * np.float32(1 / _SQRT2)
+        return half.astype(u.dtype) * u.dtype.type(_SQRT2)
     flat = np.asarray(u).reshape(-1)
     out = np.empty_like(flat)
     for start in range(0, flat.size, _CHUNK):
@@ -331,7 +334,7 @@ class NormalQuantile(Real):
     """Normal numbers from uniform numbers in (-1, 1): sqrt(2) erfinv(u)."""
 
     domains = ((-0.9, 0.9),)
-    compute = staticmethod(through_float32(normal_from_uniform))
+    compute = staticmethod(normal_from_uniform)
     partials = (lambda out, u: mul(exp(mul(mul(out, out), 0.5)), _SQRT_HALF_PI),)
 
 

@@ -1,8 +1,8 @@
 """Poisson and binomial numbers.
 
 Small means are sampled by counting exponential or geometric steps, large ones by transformed
-rejection. All elements of a draw share the keys of its rounds; an element that is done drops
-out, and only the words of those that remain are computed.
+rejection. All elements of a draw share the keys of its rounds. The numbers are JAX's, so the
+loops have its order of keys and its conditions to end.
 
 W. Hörmann, "The transformed rejection method for generating Poisson random variables" (1993),
 "The generation of binomial random variates" (1993); D. Knuth, "The Art of Computer Programming",
@@ -30,6 +30,9 @@ from wengert.primitives.threefry import LAYOUTS, draw_bits, draw_some_bits, spli
 special = lazy_module("scipy.special")
 
 
+# -- loops -----------------------------------------------------------------------------------
+
+
 class Rounds:
     """Uniform numbers for a loop over the elements that are not done yet.
 
@@ -45,23 +48,49 @@ class Rounds:
         self._dtype = dtype
         self._layout = layout
 
-    def split(self, count: int) -> Any:
-        """`count` keys from the keys of the round: `(count, B, 2)`."""
-        return split_keys(self._keys, count, self._layout).transpose(1, 0, 2)
+    def uniforms(self, own: int) -> Any:
+        """A uniform number for each pending element.
 
-    def keep(self, keys: Any) -> None:
-        """Take these as the keys of the next round."""
-        self._keys = np.ascontiguousarray(keys)
-
-    def uniforms(self, keys: Any) -> Any:
-        """A uniform number for each pending element, from the draws with these keys."""
+        Args:
+          own: which of the two keys from splitting is for these numbers; the other is for the
+            next round.
+        """
         width, pending, size = bits_for(self._dtype), self.pending, self._size
+        fresh = split_keys(self._keys, 2, self._layout).transpose(1, 0, 2)
+        keys, self._keys = fresh[own], np.ascontiguousarray(fresh[1 - own])
         if 2 * pending.size > keys.shape[0] * size:
             bits = draw_bits(keys, width, (size,), self._layout).reshape(-1)[pending]
         else:
-            own = keys[pending // size]
-            bits = draw_some_bits(own, pending % size, size, width, self._layout)
+            rows, index = pending // size, pending % size
+            bits = draw_some_bits(keys[rows], index, size, width, self._layout)
         return unit_floats(bits, self._dtype)
+
+
+def _by_rejection(
+    keys: Any, operands: Sequence[Any], layout: str, propose: Callable[..., Any]
+) -> Any:
+    """Proposals that were accepted: keys `(B, 2)` and operands `(B, n)` to `(B, n)`.
+
+    The rounds of a key go on until each of its elements was accepted once; an element keeps the
+    latest proposal that was. So its value depends on how many rounds the others take, as it
+    does in JAX.
+    """
+    dtype, (batch, size) = operands[0].dtype, operands[0].shape
+    out = np.full((batch, size), -1, dtype)
+    accepted = np.zeros((batch, size), bool)
+    rows = np.arange(batch if size else 0)
+    while rows.size:
+        fresh = split_keys(keys, 3, layout)
+        u, v = (
+            unit_floats(draw_bits(fresh[:, i], bits_for(dtype), (size,), layout), dtype)
+            for i in (1, 2)
+        )
+        k, fits = propose(*(x[rows] for x in operands), u - dtype.type(0.5), v)
+        out[rows] = np.where(fits, k, out[rows])
+        accepted[rows] |= fits
+        unfinished = ~accepted[rows].all(axis=1)
+        rows, keys = rows[unfinished], fresh[unfinished, 0]
+    return out
 
 
 # -- Poisson ---------------------------------------------------------------------------------
@@ -72,36 +101,28 @@ def poisson_samples(keys: Any, lam: Any, layout: str) -> Any:
 
     Means that are negative, infinite or NaN give -1.
     """
+    valid = (lam >= 0) & (lam < np.inf)
+    small = ~(lam >= 10)
+    out = _poisson_by_counting(keys, np.where(valid & small, lam, np.float32(0)), layout)
+    large = valid & ~small
+    if large.any():
+        # elements that are not meant take part with some mean: they may cause more rounds
+        means = np.where(large, lam, np.float32(1e5))
+        out = np.where(large, _by_rejection(keys, [means], layout, _hormann_poisson), out)
+    return np.where(valid, out, np.float32(-1))
+
+
+def _poisson_by_counting(keys: Any, lam: Any, layout: str) -> Any:
     flat = lam.reshape(-1)
-    out = np.where(flat == 0, np.float32(0), np.float32(-1))
-    valid = (flat > 0) & (flat < np.inf)
-    for mask, sample in ((flat < 10, _poisson_by_counting), (flat >= 10, _poisson_by_rejection)):
-        (elements,) = np.nonzero(valid & mask)
-        if elements.size:
-            rounds = Rounds(keys, elements, lam.shape[1], flat.dtype, layout)
-            sample(rounds, flat, out)
-    return out.reshape(lam.shape)
-
-
-def _poisson_by_counting(rounds: Rounds, lam: Any, out: Any) -> None:
-    log_product = np.zeros_like(lam)
+    log_product = np.zeros_like(flat)
+    out = np.where(flat > 0, np.float32(-1), np.float32(0))
+    rounds = Rounds(keys, np.nonzero(flat > 0)[0], lam.shape[1], flat.dtype, layout)
     while rounds.pending.size:
-        key, subkey = rounds.split(2)
         pending = rounds.pending
-        log_product[pending] += np.log(rounds.uniforms(subkey))
+        log_product[pending] += np.log(rounds.uniforms(own=1))
         out[pending] += 1
-        rounds.pending = pending[log_product[pending] > -lam[pending]]
-        rounds.keep(key)
-
-
-def _poisson_by_rejection(rounds: Rounds, lam: Any, out: Any) -> None:
-    while rounds.pending.size:
-        key, key_u, key_v = rounds.split(3)
-        u, v = rounds.uniforms(key_u) - np.float32(0.5), rounds.uniforms(key_v)
-        k, accepted = _hormann_poisson(lam[rounds.pending], u, v)
-        out[rounds.pending[accepted]] = k[accepted]
-        rounds.pending = rounds.pending[~accepted]
-        rounds.keep(key)
+        rounds.pending = pending[log_product[pending] > -flat[pending]]
+    return out.reshape(lam.shape)
 
 
 def _hormann_poisson(lam: Any, u: Any, v: Any) -> tuple[Any, Any]:
@@ -123,47 +144,33 @@ def _hormann_poisson(lam: Any, u: Any, v: Any) -> tuple[Any, Any]:
 def binomial_samples(keys: Any, count: Any, prob: Any, layout: str) -> Any:
     """Binomial numbers as floats: keys `(B, 2)`, floating `(B, n)` operands to `(B, n)`.
 
-    Negative or NaN counts and probabilities give NaN, infinite counts infinity.
+    Counts that are negative or NaN and probabilities outside [0, 1] give NaN, infinite counts
+    infinity.
     """
-    n, p = np.floor(count.reshape(-1)), prob.reshape(-1)
-    below_half = p < 0.5
-    q = np.where(below_half, p, 1 - p)
-    invalid = (q < 0) | np.isnan(q) | np.isnan(n) | (n < 0)
-    out = np.where(invalid, n.dtype.type(np.nan), np.where(n == np.inf, n, 0))
-    regular = ~invalid & (n < np.inf)
-    by_counting = n * q <= 10
-    for mask, sample in (
-        (by_counting, _binomial_by_counting),
-        (~by_counting, _binomial_by_rejection),
-    ):
-        (elements,) = np.nonzero(regular & mask)
-        if elements.size:
-            rounds = Rounds(keys, elements, count.shape[1], n.dtype, layout)
-            sample(rounds, n, q, out)
-    return np.where(below_half | ~regular, out, n - out).reshape(count.shape)
+    n, one = np.floor(count), count.dtype.type(1)
+    below_half = prob < 0.5
+    q = np.where(below_half, prob, one - prob)
+    invalid = ~(q >= 0) | ~(n >= 0)
+    q = np.where(q >= 0, q, q.dtype.type(0.01))
+    small = ~(n >= 0) | (count * q <= 10)
+    out = _binomial_by_counting(keys, np.where(small & ~invalid, n, -one), q, layout)
+    if not (small | invalid).all():
+        operands = np.where(small, n.dtype.type(1e4), n), np.where(small, one / 2, q)
+        out = np.where(small, out, _by_rejection(keys, operands, layout, _hormann_binomial))
+    out = np.where(below_half, out, n - out)
+    return np.where(invalid, np.nan, np.where(n == np.inf, n, out)).astype(n.dtype)
 
 
-def _binomial_by_counting(rounds: Rounds, n: Any, q: Any, out: Any) -> None:
-    total = np.zeros_like(n)
-    out[rounds.pending] = -1
+def _binomial_by_counting(keys: Any, n: Any, q: Any, layout: str) -> Any:
+    flat, log_failure = n.reshape(-1), np.log1p(-q).reshape(-1)
+    total, out = np.zeros_like(flat), np.full_like(flat, -1)
+    rounds = Rounds(keys, np.nonzero(flat >= 0)[0], n.shape[1], flat.dtype, layout)
     while rounds.pending.size:
-        subkey, key = rounds.split(2)
         pending = rounds.pending
-        total[pending] += np.ceil(np.log(rounds.uniforms(subkey)) / np.log1p(-q[pending]))
+        total[pending] += np.ceil(np.log(rounds.uniforms(own=0)) / log_failure[pending])
         out[pending] += 1
-        rounds.pending = pending[total[pending] <= n[pending]]
-        rounds.keep(key)
-
-
-def _binomial_by_rejection(rounds: Rounds, n: Any, q: Any, out: Any) -> None:
-    while rounds.pending.size:
-        key, key_u, key_v = rounds.split(3)
-        pending = rounds.pending
-        u, v = rounds.uniforms(key_u) - n.dtype.type(0.5), rounds.uniforms(key_v)
-        k, accepted = _hormann_binomial(n[pending], q[pending], u, v)
-        out[pending[accepted]] = k[accepted]
-        rounds.pending = pending[~accepted]
-        rounds.keep(key)
+        rounds.pending = pending[total[pending] <= flat[pending]]
+    return out.reshape(n.shape)
 
 
 def _hormann_binomial(n: Any, q: Any, u: Any, v: Any) -> tuple[Any, Any]:

@@ -174,6 +174,22 @@ def _multiplies(a: Any, b: Any) -> bool:
     return bool(a.ndim and b.ndim and a.shape[-1] == b.shape[max(b.ndim - 2, 0)])
 
 
+def _joins(a: Any, b: Any) -> bool:
+    return bool(a.ndim and a.ndim == b.ndim and a.shape[1:] == b.shape[1:])
+
+
+def _sortable(value: Any) -> bool:
+    return value.ndim > 0 and _real(value)
+
+
+def _sorted(x: Any) -> Any:
+    return wnp.take_along_axis(x, wnp.argsort(x, axis=0), axis=0)
+
+
+def _inner_product(x: Any) -> Any:
+    return wnp.einsum("i...,i...->...", x, x)
+
+
 def _orders(a: Any, b: Any) -> bool:
     return _broadcasts(a, b) and _real(a) and _real(b)
 
@@ -194,15 +210,24 @@ _ANY: tuple[Draw, ...] = (
     _unary("np.triu({})", lambda x: wnp.triu(x), lambda v: v.ndim > 1),
     _unary("np.roll({}, 1)", lambda x: wnp.roll(x, 1)),
     _unary("np.outer({0}, {0})", lambda x: wnp.outer(x, x)),
+    _unary("np.squeeze({})", lambda x: wnp.squeeze(x)),
+    _unary("np.repeat({}, 2)", lambda x: wnp.repeat(x, 2)),
+    _unary("np.pad({}, 1)", lambda x: wnp.pad(x, 1)),
+    _unary(
+        "np.broadcast_to({0}, (2, *{0}.shape))", lambda x: wnp.broadcast_to(x, (2, *x.shape))
+    ),
+    _unary("np.einsum('i...,i...->...', {0}, {0})", _inner_product, lambda v: v.ndim > 0),
     _binary("{} + {}", lambda x, y: x + y, _broadcasts),
     _binary("{} - {}", lambda x, y: x - y, lambda a, b: _broadcasts(a, b) and _floating(a)),
     _binary("{} * {}", lambda x, y: x * y, _broadcasts),
     _binary("{0} / (4 + {1} ** 2)", lambda x, y: x / (4 + y**2), _broadcasts),
     _binary("{} @ {}", lambda x, y: x @ y, _multiplies),
+    _binary("np.concatenate([{}, {}])", lambda x, y: wnp.concatenate([x, y]), _joins),
     _binary("np.stack([{}, {}])", lambda x, y: wnp.stack([x, y]), _same_shape),
     _along("sum"),
     _along("cumsum"),
     _along("prod"),
+    _along("cumprod"),
     _along("flip"),
     _along("diff", smallest=2),
     _along("expand_dims"),
@@ -224,6 +249,7 @@ _REAL: tuple[Draw, ...] = (
     _binary(
         "np.where({0} > {1}, {1}, {0} * {1})", lambda x, y: wnp.where(x > y, y, x * y), _orders
     ),
+    _unary("np.take_along_axis({0}, np.argsort({0}, axis=0), axis=0)", _sorted, _sortable),
     _along("max"),
     _along("sort"),
     _along("var"),

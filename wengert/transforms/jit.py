@@ -388,6 +388,13 @@ def closure_convert(
     Returns:
       `(converted, captured)` with `converted(*args, *captured) == fun(*args)`; `captured` holds
       the floating values of enclosing transformations that `fun` closes over.
+
+    >>> import wengert
+    >>> def outer(a):
+    ...     converted, captured = wengert.closure_convert(lambda x: a * x, 1.0)
+    ...     return converted(2.0, *captured)
+    >>> wengert.grad(outer)(3.0)
+    Array(2., dtype=float32, weak_type=True)
     """
     traced = JitFunction(fun, None, None).trace(*example_args)
     constants = traced.constants
