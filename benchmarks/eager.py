@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def mlp(jax: Any, torch: Any) -> Case:
     sizes = (256, 512, 512, 512, 10)
     weights = [
         (RNG.normal(size=(m, n)) / np.sqrt(m)).astype(np.float32)
-        for m, n in zip(sizes, sizes[1:], strict=False)
+        for m, n in itertools.pairwise(sizes)
     ]
     batch = RNG.normal(size=(256, sizes[0])).astype(np.float32)
 

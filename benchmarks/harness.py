@@ -23,7 +23,8 @@ class Case:
 
     Attributes:
       name: what is done.
-      contenders: by name; ours is called "wengert". Each does the whole work once, and waits for
+      contenders: by name; ours is called "wengert". Each does the whole work once, and waits
+      for
         its result.
       target: `(peer, ratio)`: our time over the peer's is to be at most the ratio.
     """

@@ -53,11 +53,13 @@ def main(rounds: int = 7) -> None:
     for name, samples in times.items():
         middle = statistics.median(samples)
         print(
-            f"| import {name} | {middle * 1e3:.0f} ms | over numpy {1e3 * (middle - base):+.0f} ms |"
+            f"| import {name} | {middle * 1e3:.0f} ms | over numpy "
+            f"{1e3 * (middle - base):+.0f} ms |"
         )
     for name, samples in first.items():
         print(
-            f"| first grad(simplefun)(3., 1.), {name} | {statistics.median(samples) * 1e3:.2f} ms |"
+            f"| first grad(simplefun)(3., 1.), {name} | "
+            f"{statistics.median(samples) * 1e3:.2f} ms |"
         )
     over = 1e3 * (statistics.median(times["wengert"]) - base)
     print(

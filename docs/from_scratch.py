@@ -1,8 +1,8 @@
 """Wengert from scratch: the whole idea in miniature, on scalars and vectors.
 
 This file builds the system once more, small enough to be read in one sitting, with the words
-and the shape of the real one (`wengert/core`, `wengert/transforms`). It is executed by the tests.
-Run it: `python docs/from_scratch.py`. It prints nothing when all of its assertions hold.
+and the shape of the real one (`wengert/core`, `wengert/transforms`). It is executed by the
+tests. Run it: `python docs/from_scratch.py`. It prints nothing when all of its assertions hold.
 
 Left out: dtypes and promotion, trees, weak types, errors that teach, residuals that are freed
 early, everything that makes it fast.
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-# ==== 1. Interpreters ===========================================================================
-# A program is a sequence of applications of primitives. What an application *means* is decided by
-# the current interpreter. There is one; each new one knows its parent, and passes on to it
+# ==== 1. Interpreters =========================================================================
+# A program is a sequence of applications of primitives. What an application *means* is decided
+# by the current interpreter. There is one; each new one knows its parent, and passes on to it
 # whatever does not concern it. The outermost computes with NumPy.
 
 
@@ -71,10 +71,10 @@ class Tracer:
         return mul(self, -1.0)
 
 
-# ==== 2. Primitives =============================================================================
-# One class per operation, with everything about it. A derivative is declared once, in the form that
-# says most. Elementwise operations declare `partials`, the local derivative factors; linear
-# operations declare `transpose`. Pushforward and pullback follow from either.
+# ==== 2. Primitives ===========================================================================
+# One class per operation, with everything about it. A derivative is declared once, in the form
+# that says most. Elementwise operations declare `partials`, the local derivative factors;
+# linear operations declare `transpose`. Pushforward and pullback follow from either.
 
 
 class Primitive:
@@ -219,7 +219,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return value.shape if isinstance(value, Tracer) else np.shape(value)
 
 
-# ==== 3. Forward mode ===========================================================================
+# ==== 3. Forward mode =========================================================================
 # A tracer is a pair of primal and tangent. The interpreter hands both to the primitive.
 
 
@@ -261,9 +261,9 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 assert jvp(lambda x: x * jvp(lambda y: x + y, (1.0,), (1.0,))[1], (1.0,), (1.0,)) == (1.0, 1.0)
 
 
-# ==== 4. Reverse mode: linearize, then transpose ====================================================
-# Primals are computed at once; of each application only its linear map is kept, as one entry on a
-# tape. Forwards the tape is the pushforward; backwards, entry by entry, the pullback.
+# ==== 4. Reverse mode: linearize, then transpose ==============================================
+# Primals are computed at once; of each application only its linear map is kept, as one entry on
+# a tape. Forwards the tape is the pushforward; backwards, entry by entry, the pullback.
 
 
 @dataclass
@@ -369,7 +369,7 @@ assert np.allclose(
 )
 
 
-# ==== 5. Batching ===============================================================================
+# ==== 5. Batching =============================================================================
 # A batch tracer hides a leading dimension.
 
 
@@ -425,9 +425,9 @@ assert np.allclose(
 )
 
 
-# ==== 6. Tracing to a program ===================================================================
-# The same function, run on tracers that know nothing, writes itself down as a list of equations:
-# the list that R. E. Wengert described in 1964.
+# ==== 6. Tracing to a program =================================================================
+# The same function, run on tracers that know nothing, writes itself down as a list of
+# equations: the list that R. E. Wengert described in 1964.
 
 
 @dataclass(eq=False)

@@ -1,9 +1,9 @@
 """The main job: execute the first user's notebook and compare every cell with what they saw.
 
 Runs `differentiation.ipynb` in a fresh kernel, prints a table (cell, what the user's notebook
-printed, what ours prints, equal or not), and writes `build/differentiation.html` with the rendered
-output. Numbers must agree to their printed digits, up to two units of float32 rounding;
-`DeviceArray` is called `Array` today. Exits with 1 if anything differs.
+printed, what ours prints, equal or not), and writes `build/differentiation.html` with the
+rendered output. Numbers must agree to their printed digits, up to two units of float32
+rounding; `DeviceArray` is called `Array` today. Exits with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def same_number(expected: str, got: str, largest: float) -> bool:
     a, b = number(expected), number(got)
     if a is None or b is None:
         return False
-    digits = len(expected.split("e")[0].partition(".")[2])
+    digits = len(expected.partition("e")[0].partition(".")[2])
     exponent = int(expected.partition("e")[2] or 0)
     unit = max(10.0 ** (exponent - digits), float(np.spacing(np.float32(largest))))
     return abs(float(np.float32(a)) - float(np.float32(b))) <= 2.001 * unit
@@ -91,10 +91,10 @@ def same_number(expected: str, got: str, largest: float) -> bool:
 def exact_pullback() -> list[float]:
     """What cell [17] should print, in float64.
 
-    The user's float32 tanh was off by two units, and `1 - tanh**2` magnifies that beyond the two
-    units that `same_number` grants; whoever is nearer to this is right.
+    The user's float32 tanh was off by two units, and `1 - tanh**2` magnifies that beyond the
+    two units that `same_number` grants; whoever is nearer to this is right.
     """
-    key, w_key, b_key = random.split(random.PRNGKey(0), 3)
+    _, w_key, b_key = random.split(random.PRNGKey(0), 3)
     w, b, u = (
         np.asarray(random.normal(k, shape), np.float64)
         for k, shape in ((w_key, (3,)), (b_key, ()), (w_key, (4,)))

@@ -53,7 +53,9 @@ make_jaxpr = make_program
 _install_methods()
 
 #: What is imported when first used, so that `import wengert` stays light.
-_LAZY_MODULES = frozenset({"extend", "lax", "nn", "random", "scipy", "testing", "tree", "tree_util"})
+_LAZY_MODULES = frozenset(
+    {"extend", "lax", "nn", "random", "scipy", "testing", "tree", "tree_util"}
+)
 _LAZY_NAMES = {"check_grads": "wengert.testing", "check_rules": "wengert.testing"}
 
 

@@ -21,8 +21,8 @@ class WengertError(Exception):
 class ConcretizationError(WengertError, TypeError):
     """A value is asked for where only its type, or its derivative's path, is known.
 
-    Under `jit`, `vmap` or in a derivative rule a value stands for many; `if`, `float()` and NumPy
-    functions need one.
+    Under `jit`, `vmap` or in a derivative rule a value stands for many; `if`, `float()` and
+    NumPy functions need one.
 
     >>> import wengert, wengert.numpy as wnp
     >>> wengert.jit(lambda x: x if x > 0 else -x)(1.0)
@@ -38,10 +38,12 @@ class ConcretizationError(WengertError, TypeError):
 
     def __init__(self, what: str, type: Any, transformation: str, location: Any) -> None:
         super().__init__(
-            f"{what} needs the value of a {type} that is traced by {transformation}.{_at(location)}\n"
-            "There is no single value here. Choose with wengert.numpy.where(condition, a, b) instead "
-            "of `if`, use functions of wengert.numpy instead of numpy or math, make an argument "
-            "static (jit(f, static_argnums=...)), or, if no derivative is wanted, take the value "
+            f"{what} needs the value of a {type} that is traced by "
+            f"{transformation}.{_at(location)}\n"
+            "There is no single value here. Choose with wengert.numpy.where(condition, a, b) "
+            "instead of `if`, use functions of wengert.numpy instead of numpy or math, make "
+            "an argument static (jit(f, static_argnums=...)), or, if no derivative is wanted, "
+            "take the value "
             "with wengert.lax.stop_gradient(x)."
         )
 
@@ -83,7 +85,7 @@ class ShapeError(WengertError, ValueError, TypeError):
     >>> wnp.zeros(3) + wnp.zeros(4)
     Traceback (most recent call last):
         ...
-    wengert.errors.ShapeError: add got operands of shapes (3,) and (4,), which do not broadcast...
+    wengert.errors.ShapeError: add got operands of shapes (3,) and (4,), which ...
     >>> (wnp.zeros(3)[:, None] + wnp.zeros(4)).shape
     (3, 4)
     """
@@ -110,15 +112,17 @@ class NonScalarError(WengertError, TypeError):
     >>> wengert.grad(lambda x: x ** 2)(wnp.zeros(3))
     Traceback (most recent call last):
         ...
-    wengert.errors.NonScalarError: grad needs a function with a real scalar result; it returned ...
+    wengert.errors.NonScalarError: grad needs a function with a real scalar result; ...
     >>> wengert.grad(lambda x: wnp.sum(x ** 2))(wnp.ones(3))
     Array([2., 2., 2.], dtype=float32)
     """
 
     def __init__(self, what: str, location: Any) -> None:
         super().__init__(
-            f"grad needs a function with a real scalar result; it returned {what}.{_at(location)}\n"
-            "Reduce the result (wengert.numpy.sum(...)), take jacrev or jacfwd for a whole Jacobian, vjp "
+            "grad needs a function with a real scalar result; it returned "
+            f"{what}.{_at(location)}\n"
+            "Reduce the result (wengert.numpy.sum(...)), take jacrev or jacfwd for a whole "
+            "Jacobian, vjp "
             "for one cotangent, or has_aux=True if the function returns (scalar, aux)."
         )
 
@@ -130,15 +134,17 @@ class IntegerGradientError(WengertError, TypeError):
     >>> wengert.grad(lambda n: n * 2.0)(3)
     Traceback (most recent call last):
         ...
-    wengert.errors.IntegerGradientError: grad with respect to an integer or bool input (i32*[])...
+    wengert.errors.IntegerGradientError: grad with respect to an integer or bool ...
     >>> wengert.grad(lambda n: n * 2.0)(3.0)
     Array(2., dtype=float32, weak_type=True)
     """
 
     def __init__(self, type: Any, location: Any) -> None:
         super().__init__(
-            f"grad with respect to an integer or bool input ({type}) does not exist.{_at(location)}\n"
-            "Pass a float (3.0 instead of 3, x.astype('float32')), choose another argument with "
+            f"grad with respect to an integer or bool input ({type}) does not "
+            f"exist.{_at(location)}\n"
+            "Pass a float (3.0 instead of 3, x.astype('float32')), choose another argument "
+            "with "
             "argnums, or say allow_int=True to get an empty float0 gradient for it."
         )
 
@@ -157,7 +163,8 @@ class HolomorphicError(WengertError, TypeError):
 
     def __init__(self, what: str, type: Any) -> None:
         super().__init__(
-            f"holomorphic=True needs a complex {what}, got {type}. Drop holomorphic=True, or pass "
+            f"holomorphic=True needs a complex {what}, got {type}. Drop holomorphic=True, or "
+            "pass "
             "complex values: x + 0j."
         )
 
@@ -190,14 +197,15 @@ class CotangentError(WengertError, ValueError, TypeError):
     >>> f_vjp(wnp.ones(3))
     Traceback (most recent call last):
         ...
-    wengert.errors.CotangentError: the cotangent has type f32[3], but its value has type f32[]...
+    wengert.errors.CotangentError: the cotangent has type f32[3], but its value ...
     >>> f_vjp(wnp.array(1.0))[0]
     Array([1., 1., 1.], dtype=float32)
     """
 
     def __init__(self, kind: str, path: str, got: Any, expected: Any) -> None:
         super().__init__(
-            f"the {kind}{path and ' at ' + path} has type {got}, but its value has type {expected}. "
+            f"the {kind}{path and ' at ' + path} has type {got}, but its value has type "
+            f"{expected}. "
             f"A {kind} has the shape and dtype of the value it belongs to."
         )
 
@@ -216,7 +224,8 @@ class TreeError(WengertError, ValueError, TypeError):
 
     def __init__(self, what: str, got: Any, other: str, expected: Any) -> None:
         super().__init__(
-            f"{what} and {other} must have the same structure.\n  {what}: {got}\n  {other}: {expected}"
+            f"{what} and {other} must have the same structure.\n  {what}: {got}\n  {other}: "
+            f"{expected}"
         )
 
 
@@ -290,7 +299,8 @@ class MissingRuleError(WengertError, NotImplementedError):
 
     def __init__(self, primitive: str, rule: str) -> None:
         super().__init__(
-            f"the primitive '{primitive}' has no rule '{rule}'. Give its class one, or derive the class "
+            f"the primitive '{primitive}' has no rule '{rule}'. Give its class one, or derive "
+            "the class "
             "from a family that has it (see docs/adding.md)."
         )
 
@@ -314,8 +324,10 @@ class NonlinearRuleError(WengertError, TypeError):
 
     def __init__(self, primitive: str, location: Any) -> None:
         super().__init__(
-            f"a derivative rule applies '{primitive}' to a tangent in a way that is not linear in "
-            f"it.{_at(location)}\nThe tangent of the result must be a linear function of the tangents "
+            f"a derivative rule applies '{primitive}' to a tangent in a way that is not "
+            "linear in "
+            f"it.{_at(location)}\nThe tangent of the result must be a linear function of the "
+            "tangents "
             "of the inputs: products with primal values and sums of such."
         )
 
@@ -332,7 +344,8 @@ class CustomRuleError(WengertError, TypeError, ValueError):
     Traceback (most recent call last):
         ...
     wengert.errors.CustomRuleError: ...
-    >>> dot.defvjp(lambda x, w: (wnp.dot(x, w), (x, w)), lambda res, u: (u * res[1], u * res[0]))
+    >>> forward = lambda x, w: (wnp.dot(x, w), (x, w))
+    >>> dot.defvjp(forward, lambda res, u: (u * res[1], u * res[0]))
     >>> wengert.grad(dot, argnums=1)(wnp.ones(3), wnp.ones(3))
     Array([1., 1., 1.], dtype=float32)
     """
@@ -345,12 +358,12 @@ class GradientMismatchError(WengertError, AssertionError):
     >>> @wengert.custom_jvp
     ... def f(x):
     ...     return wnp.sin(x)
-    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), -wnp.cos(primals[0]) * tangents[0]))
+    >>> _ = f.defjvp(lambda p, t: (f(*p), -wnp.cos(p[0]) * t[0]))
     >>> wengert.check_rules(f, 1.0)
     Traceback (most recent call last):
         ...
     wengert.errors.GradientMismatchError: ...
-    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), wnp.cos(primals[0]) * tangents[0]))
+    >>> _ = f.defjvp(lambda p, t: (f(*p), wnp.cos(p[0]) * t[0]))
     >>> wengert.check_rules(f, 1.0)
     """
 

@@ -162,7 +162,7 @@ def complex_dtype(dtype: DType) -> DType:
 
 
 def inexact_dtype(dtype: DType) -> DType:
-    """The floating dtype that an integer or bool is computed in: float64 for 64-bit integers."""
+    """The floating dtype an integer or bool is computed in: float64 for 64-bit integers."""
     if is_inexact(dtype):
         return dtype
     return np.dtype(np.float64) if dtype.itemsize == 8 else FLOAT32

@@ -7,7 +7,7 @@ The closed list of rules:
 | `compute` | the meaning, on NumPy values | always |
 | `type_rule` | shape and dtype of the result | always (families give it) |
 | `partials` | local derivative factors, one per operand | elementwise |
-| `linear`, `transpose` | operands in which it is linear; its transpose in one | linear in some |
+| `linear`, `transpose` | where it is linear; its transpose in one operand | linear in some |
 | `jvp` | tangent of the result, linear in the tangents | anything else |
 | `batch` | the same on operands with an extra axis | always (families give it) |
 | `samples` | inputs for the generated tests | always |

@@ -77,8 +77,9 @@ def register_node(
     unflatten_function: Callable[[Any, Any], Any],
     entry_type: type[optree.PyTreeEntry] = optree.AutoEntry,
 ) -> None:
-    """Make a class a container: `flatten(x) -> (children, static)`, `unflatten(static, children)`.
+    """Make a class a container.
 
+    The functions are `flatten(x) -> (children, static)` and `unflatten(static, children)`.
     `flatten` may return a third item, the name of each child, of which `entry_type` makes
     entries of access paths.
     """

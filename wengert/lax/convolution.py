@@ -108,8 +108,9 @@ def _ones(rank: int, given: Sequence[int] | None) -> Shape:
     return (1,) * rank if given is None else integers(given)
 
 
-def _space(shape: Sequence[int], spec: Shape) -> Shape:
-    return tuple(shape[d] for d in spec[2:])
+def _space(shape: Sequence[int], spec: Shape, dilation: Shape) -> Shape:
+    """The spatial extents of an array whose elements are spread by a dilation."""
+    return tuple(dilated(shape[d], step) for d, step in zip(spec[2:], dilation, strict=True))
 
 
 # -- convolutions ------------------------------------------------------------------------------
@@ -136,14 +137,12 @@ def conv_general_dilated(
       rhs: the kernel, of the same dtype.
       window_strides: distances between windows.
       padding: "VALID", "SAME", "SAME_LOWER", or pairs (low, high), which may be negative.
-      lhs_dilation: distances between the elements of the input, zeros in between.
-      rhs_dilation: distances between the elements of the kernel.
+      lhs_dilation, rhs_dilation: distances between the elements of the input and the kernel.
       dimension_numbers: the layouts (see the module).
       feature_group_count: into how many groups features are divided that do not mix.
-      batch_group_count: into how many groups examples are divided, each with its own kernel.
-      precision: accepted and without effect.
+      batch_group_count: the same for examples, each group with its own kernel.
+      precision: accepted and without effect; so is `out_sharding`.
       preferred_element_type: dtype of the result, and of sums where it is wider.
-      out_sharding: accepted and without effect: there is one device.
 
     Raises:
       ShapeError: when shapes, layouts and groups do not fit together.
@@ -161,10 +160,9 @@ def conv_general_dilated(
         _ones(rank, given) for given in (window_strides, lhs_dilation, rhs_dilation)
     )
     if isinstance(padding, str):
-        inner = _space(lhs.shape, numbers.lhs_spec), _space(rhs.shape, numbers.rhs_spec)
-        sizes = [dilated(n, d) for n, d in zip(inner[0], left, strict=True)]
-        kernel = [dilated(k, d) for k, d in zip(inner[1], right, strict=True)]
-        padding = padding_of(padding, sizes, kernel, strides)
+        sizes = _space(lhs.shape, numbers.lhs_spec, left)
+        taps = _space(rhs.shape, numbers.rhs_spec, right)
+        padding = padding_of(padding, sizes, taps, strides)
     wanted = preferred_element_type
     return convolve.conv_general_dilated(
         lhs,
@@ -250,12 +248,27 @@ def _transposed_padding(size: int, stride: int, padding: str) -> tuple[int, int]
     return low, total - low
 
 
-_TRANSPOSE_LAYOUTS = {
-    2: ("NC", "IO", "NC"),
-    3: ("NHC", "HIO", "NHC"),
-    4: ("NHWC", "HWIO", "NHWC"),
-    5: ("NHWDC", "HWDIO", "NHWDC"),
-}
+def _transposed_paddings(
+    padding: Padding, sizes: Shape, strides: Shape, consistent: bool
+) -> list[tuple[int, int]]:
+    """Padding of the dilated input, from what the user gave."""
+    if isinstance(padding, str):
+        name = padding.upper()
+        return [_transposed_padding(k, s, name) for k, s in zip(sizes, strides, strict=True)]
+    pairs = [(int(low), int(high)) for low, high in padding]
+    if not consistent:
+        return pairs
+    return [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(sizes, pairs, strict=True)]
+
+
+def _transpose_layouts(rank: int) -> tuple[str, str, str]:
+    """The default layouts of `conv_transpose`, with the features last."""
+    if not 2 <= rank <= 5:
+        raise errors.ShapeError(
+            f"conv_transpose of arrays with {rank} dimensions needs dimension_numbers."
+        )
+    space = "HWD"[: rank - 2]
+    return f"N{space}C", f"{space}IO", f"N{space}C"
 
 
 def conv_transpose(
@@ -292,27 +305,12 @@ def conv_transpose(
     """
     lhs, rhs = same("conv_transpose", lhs, rhs)
     if dimension_numbers is None:
-        if len(lhs.shape) not in _TRANSPOSE_LAYOUTS:
-            raise errors.ShapeError(
-                "conv_transpose needs dimension_numbers for more than 3 spatial dimensions."
-            )
-        dimension_numbers = _TRANSPOSE_LAYOUTS[len(lhs.shape)]
+        dimension_numbers = _transpose_layouts(len(lhs.shape))
     numbers = conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilation = _ones(len(numbers.lhs_spec) - 2, rhs_dilation)
-    sizes = [
-        dilated(k, d)
-        for k, d in zip(_space(rhs.shape, numbers.rhs_spec), dilation, strict=True)
-    ]
     steps = integers(strides)
-    if isinstance(padding, str):
-        name = padding.upper()
-        pairs = [_transposed_padding(k, s, name) for k, s in zip(sizes, steps, strict=True)]
-    else:
-        pairs = [(int(low), int(high)) for low, high in padding]
-        if use_consistent_padding:
-            pairs = [
-                (k - 1 - low, k - 1 - high) for k, (low, high) in zip(sizes, pairs, strict=True)
-            ]
+    sizes = _space(rhs.shape, numbers.rhs_spec, dilation)
+    pairs = _transposed_paddings(padding, sizes, steps, use_consistent_padding)
     if transpose_kernel:
         rhs = rev(rhs, dimensions=numbers.rhs_spec[2:])
         out, inner, *space = numbers.rhs_spec

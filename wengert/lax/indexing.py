@@ -294,10 +294,7 @@ def gather(
     filling = parsed is GatherScatterMode.FILL_OR_DROP
     keywords = {"mode": "fill", "fill_value": fill_value} if filling else {"mode": "error"}
     out = index.gather(operand, *places, axes=axes, **keywords)
-    order = _result_order(windows, len(starts.shape) - 1)
-    place = dict(zip(windows.kept, offsets, strict=True))
-    batch = iter(d for d in range(rank) if d not in offsets)
-    destinations = [next(batch) if d is None else place[d] for d in order]
+    destinations = _places(windows, offsets, rank)
     return _permuted(out, sorted(range(rank), key=destinations.__getitem__))
 
 
@@ -325,10 +322,15 @@ def _window_dims(name: str, dims: Axes, kept: Axes, rank: int) -> Axes:
     return dims
 
 
-def _result_order(windows: _Windows, batch: int) -> list[int | None]:
-    """What the dimensions of the gather primitive's result are: operand dimensions, or None."""
+def _places(windows: _Windows, window_dims: Axes, rank: int) -> list[int]:
+    """Where the dimensions of the gather primitive's result are among the `rank` of the user's.
+
+    The primitive has the batch dimensions first, then the indexed ones, then all others.
+    """
+    place = dict(zip(windows.kept, window_dims, strict=True))
     rest = [d for d in windows.kept if d not in windows.indexed]
-    return [*[None] * batch, *windows.indexed, *rest]
+    batch = [d for d in range(rank) if d not in window_dims]
+    return [*batch, *(place[d] for d in (*windows.indexed, *rest))]
 
 
 def _permuted(x: Value, order: Sequence[int]) -> Value:
@@ -353,11 +355,8 @@ def _scatter(
     windows = _scatter_windows(primitive.name, operand, starts, updates.shape, numbers)
     axes, places = windows.positions(starts, _mode(mode))
     drop = _mode(mode) is GatherScatterMode.FILL_OR_DROP
-    batch = [d for d in range(len(updates.shape)) if d not in numbers.update_window_dims]
-    place = dict(zip(windows.kept, numbers.update_window_dims, strict=True))
-    order = _result_order(windows, len(batch))
-    source = iter(batch)
-    updates = _permuted(updates, [next(source) if d is None else place[d] for d in order])
+    order = _places(windows, numbers.update_window_dims, len(updates.shape))
+    updates = _permuted(updates, order)
     return primitive(operand, updates, *places, axes=axes, mode="drop" if drop else "error")
 
 

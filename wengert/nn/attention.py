@@ -65,16 +65,11 @@ def dot_product_attention(
     single = len(query.shape) == 3
     if single:
         query, key, value = (wnp.expand_dims(x, 0) for x in (query, key, value))
-        bias, mask = (x if x is None or len(x.shape) > 3 else x[None] for x in (bias, mask))
     _check(query, key, value)
-    work = np.promote_types(np.float32, _plain(query.dtype))
     groups = query.shape[2] // key.shape[2]
     if groups > 1:
         key, value = (wnp.repeat(x, groups, axis=2) for x in (key, value))
-    scores = wnp.einsum("btnh,bsnh->bnts", query.astype(work), key.astype(work))
-    scores = wnp.multiply(scores, 1 / math.sqrt(query.shape[3]) if scale is None else scale)
-    if bias is not None:
-        scores = wnp.add(scores, wnp.asarray(bias).astype(work))
+    scores = _scores(query, key, bias, scale)
     seen = _seen(scores.shape, mask, is_causal, local_window_size)
     seen = _both(seen, _within(key_value_seq_lengths, scores.shape, 3))
     weights = softmax(scores, axis=-1, where=seen)
@@ -84,6 +79,14 @@ def dot_product_attention(
         out = wnp.where(real, out, 0)
     out = out.astype(query.dtype)
     return out[0] if single else out
+
+
+def _scores(query: Value, key: Value, bias: Any, scale: float | None) -> Value:
+    """How well keys match queries, (B, N, T, S), in float32 or a wider dtype."""
+    work = np.promote_types(np.float32, _plain(query.dtype))
+    scores = wnp.einsum("btnh,bsnh->bnts", query.astype(work), key.astype(work))
+    scores = wnp.multiply(scores, 1 / math.sqrt(query.shape[3]) if scale is None else scale)
+    return scores if bias is None else wnp.add(scores, wnp.asarray(bias).astype(work))
 
 
 def _plain(dtype: Any) -> Any:

@@ -179,8 +179,8 @@ def _stacks(lhs: Shape, rhs: Shape) -> _Stacks:
         (tuple(map(kept[0].index, shared)), tuple(map(kept[1].index, shared))),
     )
     m, n = len(batch), len(batch) + 1  # rows and columns of the result
-    own = [[i for i in k if i not in shared] for k in kept]
-    layout = [*shared, *own[0], m, *own[1], n]
+    free = [[i for i in k if i not in shared] for k in kept]
+    layout = [*shared, *free[0], m, *free[1], n]
     permutation = tuple(layout.index(i) for i in range(len(batch) + 2))
     return _Stacks(
         (*(batch[i] for i in kept[0]), *lhs[-2:]),

@@ -16,7 +16,7 @@ from wengert.core import dtypes
 from wengert.core.array import Array, as_array
 from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axes_of, axis_of
-from wengert.numpy.indexing import as_indices, getitem, nonzero, position_dtype
+from wengert.numpy.indexing import as_indices, getitem, position_dtype, positions
 from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.shape import broadcast_to, moveaxis, ravel
 from wengert.numpy.sorting import argsort, sort
@@ -41,7 +41,7 @@ def _positions(obj: Any, n: int) -> Value:
             raise errors.ArrayIndexError(
                 f"a mask along an axis of size {n} needs shape ({n},), got {places.shape}."
             )
-        (places,) = nonzero(places)
+        (places,) = positions(places, "a mask of positions")
     elif places.size == 0:
         places = to_dtype(places, dtypes.INT32)
     return as_indices(places, "the positions")
@@ -153,7 +153,7 @@ def _merged(a: Value, new: Value, targets: Value, axis: int) -> Value:
         axes=(0,),
         mode="error",
     )
-    (others,) = nonzero(lt(inserted, 1), size=n)
+    (others,) = positions(lt(inserted, 1), "insert", n)
     shape = (*a.shape[:axis], count, *a.shape[axis + 1 :])
     new = broadcast_to(new, shape)
     wide = (*a.shape[:axis], total, *a.shape[axis + 1 :])

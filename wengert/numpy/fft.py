@@ -70,7 +70,7 @@ def _scale(norm: Norm, inverse: bool, size: int) -> float:
     if norm in (None, "backward"):
         return 1.0
     exponent = 0.5 if norm == "ortho" else 1.0
-    return size**exponent if inverse else size**-exponent
+    return math.pow(size, exponent if inverse else -exponent)
 
 
 def _transform(kind: str, a: Any, sizes: Any, axes: Any, norm: Norm) -> Value:
@@ -277,10 +277,10 @@ def _frequencies(numbers: Any, n: int, d: Any, dtype: DTypeLike) -> Value:
 
 
 def _count(n: Any) -> int:
-    n = n.__index__()
-    if n < 1:
-        raise ValueError(f"the number of frequencies must be positive, got {n}.")
-    return n
+    count: int = n.__index__()
+    if count < 1:
+        raise ValueError(f"the number of frequencies must be positive, got {count}.")
+    return count
 
 
 def fftfreq(n: int, d: Any = 1.0, *, dtype: DTypeLike = None, device: Any = None) -> Value:

@@ -205,7 +205,7 @@ def compress(
         a, axis = ravel(a), 0
     axis = axis_of(axis, len(a.shape))
     n = a.shape[axis]
-    (places,) = nonzero(mask, size=size, fill_value=n)
+    (places,) = positions(mask, "compress", size, n)
     index = (slice(None),) * axis + (places,)
     if size is None:
         return getitem(a, index)
@@ -383,14 +383,19 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     mask = as_mask(a)
     if not mask.shape:
         raise errors.ShapeError("nonzero needs an array with at least one axis: atleast_1d(x).")
-    if size is None:
-        if type(mask) is not Array:
-            mask = mask.concrete(
-                "nonzero (give it size=, or use where(condition, x, y) with three arguments)"
-            )
-        dtype = position_dtype(mask.size)
-        return tuple(Array(p.astype(dtype)) for p in np.nonzero(mask._value))
-    return _first_positions(mask, size, fill_value)
+    return positions(mask, "nonzero", size, fill_value)
+
+
+def positions(
+    mask: Value, name: str, size: int | None = None, fill_value: Any = None
+) -> tuple[Value, ...]:
+    """The positions at which a mask holds, as in `nonzero`, for the function of that name."""
+    if size is not None:
+        return _first_positions(mask, size, fill_value)
+    if type(mask) is not Array:
+        mask = mask.concrete(f"{name} (which takes size= to fix the size of its result)")
+    dtype = position_dtype(mask.size)
+    return tuple(Array(p.astype(dtype)) for p in np.nonzero(mask._value))
 
 
 def _first_positions(mask: Value, size: int, fill_value: Any) -> tuple[Value, ...]:
@@ -427,7 +432,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> V
     >>> wnp.flatnonzero(wnp.array([[0, 5], [7, 0]]))
     Array([1, 2], dtype=int32)
     """
-    return nonzero(flat_mask(a), size=size, fill_value=fill_value)[0]
+    return positions(flat_mask(a), "flatnonzero", size, fill_value)[0]
 
 
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
@@ -440,11 +445,11 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     """
     mask = as_mask(a)
     if not mask.shape:
-        (rows,) = nonzero(flat_mask(mask), size=size)
+        (rows,) = positions(flat_mask(mask), "argwhere", size)
         return basis.full(shape=(rows.size, 0), value=0, dtype=dtypes.INT32)
     columns = [
         basis.reshape(p, shape=(p.size, 1))
-        for p in nonzero(mask, size=size, fill_value=fill_value)
+        for p in positions(mask, "argwhere", size, fill_value)
     ]
     return concatenate(*columns, dimension=1)
 

@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from wengert import errors
@@ -26,6 +25,7 @@ from wengert.numpy.contract import matmul as matmul
 from wengert.numpy.contract import tensordot as tensordot
 from wengert.numpy.contract import vecdot as vecdot
 from wengert.numpy.diagonals import diagonal as _diagonal
+from wengert.numpy.dtypes import finfo
 from wengert.numpy.einsum import einsum
 from wengert.numpy.norms import cond as cond
 from wengert.numpy.norms import matrix_norm as matrix_norm
@@ -229,7 +229,7 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
         a = symmetrized(a)
     bound = rtol if rcond is None else rcond
     if bound is None:
-        bound = 10 * max(a.shape[-2:]) * float(ml_dtypes.finfo(a.dtype).eps)
+        bound = 10 * max(a.shape[-2:]) * float(finfo(a.dtype).eps)
     bound = to_dtype(as_array(bound), dtypes.real_dtype(a.dtype))
     return spectral.pinv(a, broadcast_to(bound, a.shape[:-2]))
 
@@ -262,9 +262,9 @@ def lstsq(
         )
     m, n = a.shape
     if rcond is None:
-        rcond = max(m, n) * float(ml_dtypes.finfo(a.dtype).eps)
+        rcond = max(m, n) * float(finfo(a.dtype).eps)
     elif rcond < 0:
-        rcond = float(ml_dtypes.finfo(a.dtype).eps)
+        rcond = float(finfo(a.dtype).eps)
     x = contract.matmul(pinv(a, rcond), b)
     (s,) = spectral.svd(a, full_matrices=False, compute_uv=False)
     bound = mul(norm(s, math.inf), rcond)

@@ -47,10 +47,21 @@ Method = Callable[..., Any]
 #: Number dtypes on which NumPy's operator means the primitive.
 _NUMBERS = frozenset(
     np.dtype(name)
-    for name in (
-        "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 "
-        "complex64 complex128"
-    ).split()
+    for name in [
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ]
 )
 _FLOATS = frozenset(d for d in _NUMBERS if d.kind in "fc")
 _REALS = frozenset(d for d in _NUMBERS if d.kind != "c")
@@ -219,7 +230,20 @@ _METHODS: dict[str, Method] = {
     "repeat": repeat,
     **{
         name: getattr(reductions, name)
-        for name in "sum prod mean var std min max ptp any all argmin argmax".split()
+        for name in [
+            "sum",
+            "prod",
+            "mean",
+            "var",
+            "std",
+            "min",
+            "max",
+            "ptp",
+            "any",
+            "all",
+            "argmin",
+            "argmax",
+        ]
     },
     "cumsum": running.cumsum,
     "cumprod": running.cumprod,

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import ml_dtypes
-
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Shape, as_array
 from wengert.numpy.axes import axes_of
+from wengert.numpy.dtypes import finfo
 from wengert.numpy.promotion import Value, promote_inexact_unary, to_dtype
 from wengert.numpy.reductions import shaped
 from wengert.primitives import elementwise as primitives
@@ -213,7 +212,7 @@ def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
     (s,) = svd(x, full_matrices=False, compute_uv=False)
     last = len(s.shape) - 1
     if tol is None:
-        default = max(x.shape[-2:]) * float(ml_dtypes.finfo(s.dtype).eps)
+        default = max(x.shape[-2:]) * float(finfo(s.dtype).eps)
         relative = to_dtype(as_array(default if rtol is None else rtol), s.dtype)
         bound = mul(_extreme(s, (last,), True), relative)
     else:

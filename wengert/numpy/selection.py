@@ -14,7 +14,7 @@ import numpy as np
 
 from wengert.core.array import ArrayLike, as_array
 from wengert.numpy.arrays import asarray
-from wengert.numpy.indexing import as_mask, nonzero
+from wengert.numpy.indexing import as_mask, nonzero, positions
 from wengert.numpy.joining import unstack
 from wengert.numpy.promotion import promote, promote_pair, to_dtype
 from wengert.numpy.shape import broadcast_to
@@ -58,7 +58,10 @@ def where(
     Array(0., dtype=float32, weak_type=True)
     """
     if x is None and y is None:
-        return nonzero(condition, size=size, fill_value=fill_value)
+        mask = as_mask(condition)
+        if not mask.shape:
+            return nonzero(mask)
+        return positions(mask, "where with one argument", size, fill_value)
     if x is None or y is None:
         raise TypeError("where takes a condition and both x and y, or a condition alone.")
     if size is not None or fill_value is not None:

@@ -16,7 +16,7 @@ from wengert import errors
 from wengert.core.array import as_array
 from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axis_of
-from wengert.numpy.indexing import extract, getitem, nonzero, position_dtype
+from wengert.numpy.indexing import extract, getitem, position_dtype, positions
 from wengert.numpy.joining import concatenate, unstack
 from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.shape import broadcast_to, moveaxis, ravel
@@ -132,7 +132,7 @@ class _Runs:
             *columns, places, dimension=0, num_keys=max(1, len(columns)), is_stable=True
         )
         self.new = _differs(ordered, places, equal_nan)
-        (self.starts,) = nonzero(self.new, size=size, fill_value=self.count)
+        (self.starts,) = positions(self.new, "unique", size, self.count)
         self.found = lt(self.starts, self.count)
 
     def first_indices(self) -> Value:
@@ -168,7 +168,7 @@ class _Runs:
         """The lengths of the runs."""
         if not self.count:
             return self.starts
-        (ends,) = nonzero(self.new, size=self.starts.shape[0] + 1, fill_value=self.count)
+        (ends,) = positions(self.new, "unique", self.starts.shape[0] + 1, self.count)
         following = getitem(ends, slice(1, None))
         return select(self.found, sub(following, self.starts), 0)
 
@@ -329,7 +329,7 @@ def intersect1d(
     (xs, x_order), (ys, y_order) = _sorted_with_order(x), _sorted_with_order(y)
     places = iota(dtype=position_dtype(x.size), shape=x.shape, dimension=0)
     common = bitwise_and(_differs([xs], places, True), _member(xs, ys))
-    (starts,) = nonzero(common, size=size, fill_value=x.size)
+    (starts,) = positions(common, "intersect1d", size, x.size)
     found = lt(starts, x.size)
     first = getitem(starts, slice(0, 1))
     least = _at(xs, first, 0)
@@ -421,6 +421,6 @@ def setxor1d(
     if size is None or fill_value is not None or both.size == 0:
         fill = 0 if fill_value is None else fill_value
         return extract(keep, both, size=size, fill_value=fill)
-    (found,) = nonzero(keep, size=size, fill_value=both.size)
+    (found,) = positions(keep, "setxor1d", size, both.size)
     least = _at(both, getitem(found, slice(0, 1)), 0)
     return select(lt(found, both.size), _at(both, found, 0), _first_or_zero(least))

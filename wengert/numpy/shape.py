@@ -294,13 +294,8 @@ def broadcast_arrays(*args: Any) -> list[Value]:
 def _at_least(rank: int, arrays: tuple[Any, ...]) -> Any:
     """NumPy's rule: a matrix gets its third axis last, a vector stands in the middle."""
     if len(arrays) != 1:
-        if len(arrays) == 0:
-            return []
         return [_at_least(rank, (a,)) for a in arrays]
-    (a,) = arrays
-    if isinstance(a, tuple | list):
-        return [_at_least(rank, (item,)) for item in a]
-    a = as_array(a)
+    a = as_array(arrays[0])
     missing = rank - len(a.shape)
     if missing <= 0:
         return a

@@ -68,26 +68,26 @@ def getitem(x: Any, index: Any) -> Value:
         plain = plain_index(index)
         if plain is not None:
             try:
-                return Array(x._value[plain], x._weak)
+                out = x._value[plain]
             except IndexError:
                 return read(x, index)
+            return Array(out if out.ndim else out[()], x._weak)
     return read(x, index)
+
+
+_PLAIN = _BASIC | {np.ndarray, bool, np.bool_, np.int32, np.int64}
 
 
 def plain_index(index: Any) -> Any:
     """An index without traced parts and lists as NumPy takes it; None for any other."""
-    if type(index) is Array:
-        return index._value if index._value.dtype.kind in "iub" else None
-    if type(index) is not tuple:
-        return index if type(index) in _BASIC else None
-    parts = tuple(i._value if type(i) is Array else i for i in index)
-    kinds = set(map(type, parts))
-    if kinds <= _PLAIN and all(p.dtype.kind in "iub" for p in parts if type(p) is np.ndarray):
-        return parts
-    return None
-
-
-_PLAIN = _BASIC | {np.ndarray, bool, np.bool_, np.int32, np.int64}
+    parts = index if type(index) is tuple else (index,)
+    values = tuple([i._value if type(i) is Array else i for i in parts])
+    if not _PLAIN.issuperset(map(type, values)):
+        return None
+    for value in values:
+        if type(value) is np.ndarray and value.dtype.kind not in "iub":
+            return None
+    return values if type(index) is tuple else values[0]
 
 
 # -- parsing ---------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _items(index: Any) -> list[Any]:
             f"a list is no index: x[{_shortened(index)}]. Write x[wengert.numpy.array(...)] to "
             "select several positions, or a tuple to index several axes."
         )
-    return [_item(part) for part in (index if type(index) is tuple else (index,))]
+    return [_item(part) for part in (index if isinstance(index, tuple) else (index,))]
 
 
 def _shortened(value: Any) -> str:

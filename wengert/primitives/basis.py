@@ -256,14 +256,14 @@ def aligned(args: Sequence[Value], dims: Sequence[int | None]) -> list[Value]:
 
 
 def _lead(value: Value, dim: int, padding: int) -> Value:
-    """Move the batch dimension to the front, and add `padding` dimensions of size 1 after it."""
+    """Move the batch dimension to the front; `padding` dimensions of size 1 follow it."""
     value = move_axis(value, dim, 0)
     if padding:
         value = reshape(value, shape=(value.shape[0], *(1,) * padding, *value.shape[1:]))
     return value
 
 
-# -- arithmetic ---------------------------------------------------------------------------------
+# -- arithmetic --------------------------------------------------------------------------------
 
 
 class Add(Elementwise):
@@ -326,7 +326,7 @@ class MaskedMul(Linear):
         yield Sample(np.array([[0.0], [2.0]]), np.array([np.inf, 1.0]), differentiable=False)
 
 
-# -- structure ----------------------------------------------------------------------------------
+# -- structure ---------------------------------------------------------------------------------
 
 
 class Reshape(Linear):
@@ -499,9 +499,7 @@ class Full(Primitive):
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
         return Array(state.run(self.compute, **params), params.get("weak", False))
 
-    def type_rule(  
-        self, shape: Shape, value: Any, dtype: Any, weak: bool = False
-    ) -> Any:
+    def type_rule(self, shape: Shape, value: Any, dtype: Any, weak: bool = False) -> Any:
         return ArrayType(tuple(shape), dtype, weak)
 
     def samples(self) -> Iterator[Sample]:

@@ -75,7 +75,7 @@ def _plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any, Any],
     _check_numbers(lhs, rhs, numbers)
     (lc, rc), (lb, _) = numbers
     if not lc and not lb and not (lhs and rhs):
-        return operator.mul  # type: ignore[no-any-return]
+        return operator.mul
     if not lc:
         return _outer_plan(numbers, lhs, rhs)
     if lb or len(lc) > 1 or lhs > 2 or rhs > 2:
@@ -112,7 +112,8 @@ def _outer_plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any,
     def outer(x: Any, y: Any) -> Any:
         x, y = x.transpose(lhs_order), y.transpose(rhs_order)
         if x.shape[:batch] != y.shape[:batch]:
-            raise _mismatch(x.shape, y.shape, ((), ()), (tuple(range(batch)),) * 2)
+            shared = tuple(range(batch))
+            raise _mismatch(x.shape, y.shape, (((), ()), (shared, shared)))
         x = x.reshape((*x.shape, *(1,) * rhs_free))
         y = y.reshape((*y.shape[:batch], *(1,) * lhs_free, *y.shape[batch:]))
         return x * y

@@ -192,14 +192,15 @@ def _padded(x: Any, padding: Pairs, dilation: Shape) -> Any:
     extents = [dilated(n, d) for n, d in zip(spatial, dilation, strict=True)]
     sizes = [max(n + low + high, 0) for n, (low, high) in zip(extents, padding, strict=True)]
     out = np.zeros((*x.shape[:3], *sizes), x.dtype)
-    targets, sources = [], []
+    targets: list[Any] = [...]
+    sources: list[Any] = [...]
     for n, size, d, (low, _) in zip(spatial, sizes, dilation, padding, strict=True):
         first = max(-(low // d), 0) if low < 0 else 0  # the first element that is not cut off
         last = min(n, (size - 1 - low) // d + 1)
         sources.append(slice(first, max(last, first)))
         start = low + first * d
         targets.append(slice(start, start + max(last - first, 0) * d, d))
-    out[(..., *targets)] = x[(..., *sources)]
+    out[tuple(targets)] = x[tuple(sources)]
     return out
 
 
@@ -443,7 +444,7 @@ class ConvGeneralDilated(Linear):
         for lhs, rhs, changed in flat:
             yield Sample(rng.normal(size=lhs), rng.normal(size=rhs), **{**plain, **changed})
         x, y = rng.normal(size=(2, 5, 4, 3)), rng.normal(size=(3, 2, 3, 2))
-        image = {
+        image: dict[str, Any] = {
             "window_strides": (1, 2), "padding": ((1, 1), (0, 1)), "lhs_dilation": (1, 2),
             "rhs_dilation": (1, 1), "dimension_numbers": _numbers("nxyc", "xyio", "nxyc"),
         }  # fmt: skip

@@ -23,8 +23,13 @@ from wengert.primitives.cast import conj, real
 from wengert.primitives.shape import pad
 
 _REAL_INPUT = {"fft": False, "ifft": False, "rfft": True, "irfft": False}
-_SINGLE = {"fft": np.fft.fft, "ifft": np.fft.ifft, "rfft": np.fft.rfft, "irfft": np.fft.irfft}
-_SEVERAL = {
+_SINGLE: dict[str, Any] = {
+    "fft": np.fft.fft,
+    "ifft": np.fft.ifft,
+    "rfft": np.fft.rfft,
+    "irfft": np.fft.irfft,
+}
+_SEVERAL: dict[str, Any] = {
     "fft": np.fft.fftn, "ifft": np.fft.ifftn, "rfft": np.fft.rfftn, "irfft": np.fft.irfftn
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ _KEEP_FACTORS = 32
 def sample_matrices(*shape: int) -> Any:
     """A stack of well-conditioned matrices."""
     rng = np.random.default_rng(len(shape) + sum(shape))
-    return rng.normal(size=shape) + 3 * np.eye(*shape[-2:])
+    return rng.normal(size=shape) + 3 * np.eye(shape[-2], shape[-1])
 
 
 def positive_matrices(*shape: int) -> Any:

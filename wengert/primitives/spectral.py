@@ -157,7 +157,7 @@ class Eigh(Stacked):
     @through_single
     @refused(_NOT_CONVERGED)
     def compute(a: Any, lower: bool = True, vectors: bool = True) -> list[Any]:
-        triangle = "L" if lower else "U"
+        triangle: Any = "L" if lower else "U"
         if vectors:
             return [*np.linalg.eigh(a, triangle)]
         return [np.linalg.eigvalsh(a, triangle)]

@@ -2,8 +2,8 @@
 
 Stacks of matrices are taken everywhere. `overwrite_a`, `overwrite_b` and `check_finite` are
 accepted, as in JAX, and change nothing: arrays are immutable, and LAPACK's refusals are errors.
-Unlike in `wengert.numpy.linalg`, a Hermitian matrix is read from one triangle, `lower` or upper; the
-derivative with respect to the other triangle is zero.
+Unlike in `wengert.numpy.linalg`, a Hermitian matrix is read from one triangle, `lower` or
+upper; the derivative with respect to the other triangle is zero.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _solution(x: Value, vector: bool) -> Value:
     return reshape(x, shape=x.shape[:-1]) if vector else x
 
 
-# -- systems ----------------------------------------------------------------------------------
+# -- systems ---------------------------------------------------------------------------------
 
 
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Value:
@@ -158,7 +158,7 @@ def solve_triangular(
     return _solution(out, vector)
 
 
-# -- Cholesky -----------------------------------------------------------------------------------
+# -- Cholesky ----------------------------------------------------------------------------------
 
 
 def cholesky(
@@ -200,7 +200,7 @@ def cho_solve(
     return solve_triangular(factor, half, trans=second, lower=lower)
 
 
-# -- LU -----------------------------------------------------------------------------------------
+# -- LU ----------------------------------------------------------------------------------------
 
 
 def lu_factor(
@@ -242,7 +242,7 @@ def lu_solve(
     order = primitives.pivots_to_permutation(as_array(pivots), permutation_size=n)
     order = broadcast_to(order, (*factors.shape[:-2], n))
     transposed, _ = _transposition(trans)
-    lower = {"lower": True, "unit_diagonal": True, "trans": trans}
+    lower: dict[str, Any] = {"lower": True, "unit_diagonal": True, "trans": trans}
     if transposed:
         half = solve_triangular(factors, b, trans=trans)
         out = solve_triangular(factors, half, **lower)
@@ -285,7 +285,7 @@ def lu(
     return permutation, lower, upper
 
 
-# -- QR, singular values, eigenvalues -----------------------------------------------------------
+# -- QR, singular values, eigenvalues ----------------------------------------------------------
 
 
 def qr(
@@ -382,7 +382,7 @@ def eigh(
     return out[0], solve_triangular(factor, out[1], trans="C", lower=True)
 
 
-# -- functions of matrices ----------------------------------------------------------------------
+# -- functions of matrices ---------------------------------------------------------------------
 
 
 def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> Value:

@@ -1,4 +1,4 @@
-"""What `custom_jvp` and `custom_vjp` share: arguments, flattening, and batching of functions."""
+"""What `custom_jvp` and `custom_vjp` share: arguments, flattening, batching of functions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class Signature:
         if bound.kwargs:
             raise TypeError(
                 f"the custom derivative function {self.name} has keyword-only arguments "
-                f"({', '.join(bound.kwargs)}); its rules take arguments by position. Remove the "
+                f"({', '.join(bound.kwargs)}); its rules take arguments by position. Remove "
+                "the "
                 "'*' from its signature."
             )
         return bound.args

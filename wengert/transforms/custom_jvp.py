@@ -1,4 +1,4 @@
-"""Custom forward-mode rules: `custom_jvp`. Reverse mode follows from the rule by transposition."""
+"""Custom forward-mode rules: `custom_jvp`. Reverse mode follows from the rule."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class CustomJVPCall(Primitive):
     """A call of a function that brings its own pushforward.
 
     Parameters: `fun(*flat) -> flat`, `rule(flat primals, flat tangents) -> (flat, flat)`. The
-    first `closed` operands are values that the function closed over when it was traced; the rule
-    does not know them, and derivatives with respect to them are those of the function.
+    first `closed` operands are values that the function closed over when it was traced; the
+    rule does not know them, and derivatives with respect to them are those of the function.
     """
 
     name = "custom_jvp_call"
@@ -108,12 +108,13 @@ class custom_jvp:
 
     Args:
       fun: a function of arrays, or trees of arrays.
-      nondiff_argnums: positions of arguments without derivative; they may be any objects, and are
+      nondiff_argnums: positions of arguments without derivative; they may be any objects, and
+      are
         handed to the rule first.
       nondiff_argnames: the same by name.
 
-    The rule is given with `defjvp`, as `rule(*nondiff, primals, tangents) -> (out, tangent)`; it
-    must be linear in the tangents. Reverse mode is derived from it.
+    The rule is given with `defjvp`, as `rule(*nondiff, primals, tangents) -> (out, tangent)`;
+    it must be linear in the tangents. Reverse mode is derived from it.
 
     >>> import wengert, wengert.numpy as wnp
     >>> @wengert.custom_jvp
@@ -144,7 +145,7 @@ class custom_jvp:
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
-        """Set one rule per argument, `rule(tangent, out, *primals)`; None means no derivative."""
+        """Set a rule per argument, `rule(tangent, out, *primals)`; None: no derivative."""
 
         def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
             out = self(*primals)
@@ -232,7 +233,8 @@ class _FlatRule:
         weak = tangent.weak_type and dtypes.kind(tangent.dtype) <= dtypes.kind(out.dtype)
         if tangent.shape != out.shape or not (tangent.dtype == out.dtype or weak):
             raise errors.CustomRuleError(
-                f"the jvp rule of {self.__name__} returned a tangent of type {tangent.type} for a "
+                f"the jvp rule of {self.__name__} returned a tangent of type {tangent.type} "
+                "for a "
                 f"result of type {out.type}; shape and dtype must agree."
             )
         return tangent if tangent.dtype == out.dtype else tangent.astype(out.dtype)

@@ -176,13 +176,14 @@ class custom_vjp:
 
     Args:
       fun: a function of arrays, or trees of arrays.
-      nondiff_argnums: positions of arguments without derivative; they may be any objects, and are
+      nondiff_argnums: positions of arguments without derivative; they may be any objects, and
+      are
         handed to the backward rule first.
       nondiff_argnames: the same by name.
 
     The rules are given with `defvjp(fwd, bwd)`: `fwd(*args) -> (out, residuals)` and
-    `bwd(*nondiff, residuals, cotangent) -> tuple of cotangents`, one per differentiable argument,
-    None for zero. Shapes and dtypes of what `bwd` returns are checked at each use.
+    `bwd(*nondiff, residuals, cotangent) -> tuple of cotangents`, one per differentiable
+    argument, None for zero. Shapes and dtypes of what `bwd` returns are checked at each use.
 
     >>> import wengert, wengert.numpy as wnp
     >>> @wengert.custom_vjp
@@ -269,7 +270,8 @@ class _FlatRules:
         pair = self.fwd(*self.signature.merge(self.nondiff, free))
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise errors.CustomRuleError(
-                f"the forward rule of {self.signature.name} must return a pair (out, residuals); "
+                f"the forward rule of {self.signature.name} must return a pair (out, "
+                "residuals); "
                 f"it returned {type(pair).__name__}."
             )
         out, self.out_tree = tree.flatten(pair[0])
@@ -288,8 +290,8 @@ class _FlatRules:
             )
             raise errors.CustomRuleError(
                 f"the backward rule of {self.signature.name} must return a tuple with one "
-                f"cotangent for each of the {count} differentiable arguments; it returned {what}."
-                + (" Write `return (cotangent,)`." if count == 1 else "")
+                f"cotangent for each of the {count} differentiable arguments; it returned "
+                f"{what}." + (" Write `return (cotangent,)`." if count == 1 else "")
             )
         out: list[Any] = []
         types = iter(self.in_types)
@@ -323,7 +325,8 @@ class _FlatRules:
                 path = tree.leaf_paths(argument)[i]
                 raise errors.CustomRuleError(
                     f"the backward rule of {self.signature.name} returned for argument {number}"
-                    f"{path} a cotangent of type {value.type}; the argument has type {type_}. A "
+                    f"{path} a cotangent of type {value.type}; the argument has type {type_}. "
+                    "A "
                     "cotangent has the shape and dtype of its argument."
                 )
             out.append(value if value.dtype == type_.dtype else value.astype(type_.dtype))

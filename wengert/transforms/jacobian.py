@@ -55,8 +55,8 @@ def jacfwd(
         `memory_budget`; None takes all at once.
 
     Returns:
-      a function whose result has, for each result leaf of shape `s` and each input leaf of shape
-      `t`, an array of shape `s + t`.
+      a function whose result has, for each result leaf of shape `s` and each input leaf of
+      shape `t`, an array of shape `s + t`.
 
     >>> import wengert, wengert.numpy as wnp
     >>> wengert.jacfwd(lambda x: x ** 2)(wnp.array([1.0, 2.0]))

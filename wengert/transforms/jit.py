@@ -243,7 +243,8 @@ class _Static:
         except TypeError:
             raise errors.StaticArgumentError(
                 f"static argument {self.where!r} of a jitted function is not hashable: "
-                f"{type(self.value).__name__}. Pass a tuple instead of a list, or do not make it "
+                f"{type(self.value).__name__}. Pass a tuple instead of a list, or do not make "
+                "it "
                 "static."
             ) from None
 
@@ -289,7 +290,8 @@ def _static_arguments(
     for name in names:
         if name not in known and not accepts_any:
             raise errors.ArgnumsError(
-                f"static_argnames={name!r} is not a parameter of {getattr(fun, '__name__', fun)}; "
+                f"static_argnames={name!r} is not a parameter of "
+                f"{getattr(fun, '__name__', fun)}; "
                 f"it has {', '.join(known)}."
             )
     named = {positional[n] for n in numbers if -len(positional) <= n < len(positional)}
@@ -309,7 +311,8 @@ def jit(
     """A function that is traced once per signature and runs as a program from then on.
 
     Args:
-      fun: a function of arrays, or trees of arrays. Under tracing it sees shapes and dtypes, not
+      fun: a function of arrays, or trees of arrays. Under tracing it sees shapes and dtypes,
+      not
         values. Without it, `jit(static_argnums=...)` is a decorator.
       static_argnums: positions of arguments that are compile-time constants (hashable).
       static_argnames: the same by name.

@@ -129,7 +129,7 @@ class LinearizeInterpreter(Interpreter):
         return self.joined(out, tangent)
 
     def block(self, block: Block, out: Sequence[Value], terms: Any, extra: Any) -> list[Value]:
-        """Followed results of a linear map with several; `terms` are (position, input) pairs."""
+        """Followed results of a linear map; `terms` are (position, input) pairs."""
         types = [o.type for o in out]
         variable = self.tape.append((block, terms, (extra, types)))
         joined = []
@@ -258,7 +258,7 @@ def primal(value: Any) -> Any:
 def linearize_flat(
     fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool = False
 ) -> tuple[Linearization, tree.TreeDef, tree.TreeDef, list[Value], Any]:
-    """Linearize a function of trees; returns also input and output structure, inputs and aux."""
+    """Linearize a function of trees; also gives the structures, the inputs and aux."""
     leaves, in_tree = tree.flatten(tuple(primals))
     inputs = [as_array(leaf) for leaf in leaves]
     out_tree: Any = None

@@ -224,7 +224,8 @@ def _spread(prefix: Any, values: Any, name: str) -> list[Any]:
         tree.map(visit, prefix, values, is_leaf=_is_none)
     except (ValueError, TypeError) as error:
         raise errors.AxesError(
-            f"{name}={prefix!r} is not a prefix of the structure of the values it is for: {error}"
+            f"{name}={prefix!r} is not a prefix of the structure of the values it is for: "
+            f"{error}"
         ) from None
     return out
 
