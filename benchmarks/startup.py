@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -32,8 +33,14 @@ print(time.perf_counter() - start)
 
 def _run(setup: str, work: str) -> float:
     source = _TIMED.format(setup=setup, work=work)
+    # as installed packages are: with their bytecode cached
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, "-c", source], check=True, capture_output=True, text=True
+        [sys.executable, "-c", source],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     return float(done.stdout)
 

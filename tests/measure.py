@@ -26,6 +26,17 @@ LAYERS = (
     ("testing",),
     ("__init__",),
 )
+#: Primitives without samples, and the tests that run them.
+TESTED_ELSEWHERE = {
+    **dict.fromkeys(
+        ("call", "checkpoint", "custom_jvp_call", "custom_vjp_call"),
+        "test_compositions: they have functions for parameters",
+    ),
+    **dict.fromkeys(
+        "all_gather all_to_all axis_index pmax pmin ppermute psum psum_scatter".split(),
+        "test_collectives: they need a vmap with a name for its axis",
+    ),
+}
 
 
 class Function(NamedTuple):
@@ -35,9 +46,9 @@ class Function(NamedTuple):
     lines: int
 
 
-def holds_functions(primitive: Primitive) -> bool:
-    """Whether a primitive has functions for parameters; the tests of compositions run it."""
-    return primitive.name in {"call", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+def generated(primitive: Primitive) -> bool:
+    """Whether the generated tests run a primitive; if not, others do (`TESTED_ELSEWHERE`)."""
+    return primitive.name not in TESTED_ELSEWHERE
 
 
 def sources() -> list[Path]:

@@ -102,7 +102,7 @@ VALUES = [
     ["poisson", [3.0], {"shape": [9], "dtype": "int64"}],
     *(["binomial", [n, p], {"shape": [50]}] for n, p in ((7, 0.3), (40, 0.9), (1000, 0.4))),
     ["binomial", [array([5.0, 60.0, -1.0]), array([0.5, 0.6, 0.5])], {"shape": [9, 3]}],
-    ["binomial", [array([80.0], "float64"), 0.35], {"shape": [30], "dtype": "float64"}],
+    ["binomial", [array([80.0], "float64"), array([0.35], "float64")], {"shape": [30], "dtype": "float64"}],
     ["multinomial", [20, array([0.2, 0.3, 0.5])], {}],
     ["multinomial", [array([10.0, 50.0]), array([0.1, 0.9])], {"shape": [2, 2]}],
     *(["geometric", [p], {"shape": [30]}] for p in (0.05, 0.5)),

@@ -14,6 +14,7 @@ import pytest
 
 from wengert import config, errors, scipy
 from wengert.core.primitive import Primitive
+from wengert.primitives.basis import Elementwise
 from wengert.testing.primitives import Case
 
 #: What users call.
@@ -88,7 +89,6 @@ def test_at_most_six_settings():
 # -- primitives ------------------------------------------------------------------------------
 
 RULES = ("compute", "type_rule", "derivative", "batch", "samples")
-_FAMILY_MODULES = ("wengert.primitives.basis", "wengert.primitives.families")
 
 
 def _owner(primitive: Primitive, rule: str) -> type | None:
@@ -101,29 +101,33 @@ def _owner(primitive: Primitive, rule: str) -> type | None:
     return None
 
 
+def _derivative_cell(primitive: Primitive) -> str:
+    if primitive.inlines:
+        return "inlined"
+    if primitive.nondifferentiable:
+        return "declared none"
+    if type(primitive).__dict__.keys() & {"partials", "transpose", "jvp"}:
+        return "given"
+    if isinstance(primitive, Elementwise):  # its jvp says nothing without partials
+        return "family" if primitive.partials else "missing"
+    return "family" if _owner(primitive, "jvp") else "missing"
+
+
 def _cell(primitive: Primitive, rule: str) -> str:
     """How a primitive has a rule: given, by family, declared impossible, or missing."""
-    if rule in ("derivative", "batch") and primitive.inlines:
-        return "inlined"
     if rule == "derivative":
-        if primitive.nondifferentiable:
-            return "declared none"
-        names = ("partials", "transpose", "jvp")
-        if type(primitive).__dict__.keys() & set(names):
-            return "given"
-        owner = next((o for o in (_owner(primitive, n) for n in names) if o), None)
-        if owner is not None and (primitive.linear or getattr(primitive, "partials", ())):
-            return "family"
-        return "given" if owner is not None else "missing"
-    if measure.holds_functions(primitive):
-        if rule == "batch":
-            return "its function's"
-        if rule == "samples":
-            return "compositions"
+        return _derivative_cell(primitive)
+    if rule == "samples" and not measure.generated(primitive):
+        return "elsewhere"
     owner = _owner(primitive, rule)
+    if rule == "batch" and owner is None:
+        owner = _owner(primitive, "apply_batched")
+        if primitive.inlines:
+            return "inlined"
+        if not _array_operands(primitive):
+            return "no operands"
     if owner is None:
-        no_operands = rule == "batch" and not _array_operands(primitive)
-        return "no operands" if no_operands else "missing"
+        return "missing"
     return "given" if owner is type(primitive) else "family"
 
 
@@ -143,6 +147,11 @@ def test_every_cell_of_primitives_and_rules_is_filled(primitives):
         if cell == "missing"
     ]
     assert not missing
+
+
+def test_primitives_without_samples_are_tested_elsewhere(primitives):
+    without = {p.name for p in primitives if not list(p.samples())}
+    assert without == set(measure.TESTED_ELSEWHERE)
 
 
 def test_primitive_names_are_unique(primitives):
@@ -167,7 +176,7 @@ def test_samples_cover_shapes_and_dtypes(primitives):
     thin = []
     for p in primitives:
         exempt = p.nondifferentiable or p.name in NOT_BY_DIFFERENCES
-        if measure.holds_functions(p) or exempt:
+        if exempt or not measure.generated(p):
             continue
         smooth = [s for s in p.samples() if s.differentiable]
         shapes = {tuple(np.shape(a) for a in s.args) for s in smooth}
@@ -181,7 +190,7 @@ def test_samples_cover_shapes_and_dtypes(primitives):
 def test_operands_without_derivative_are_listed(primitives):
     found = set()
     for p in primitives:
-        if measure.holds_functions(p) or p.nondifferentiable:
+        if p.nondifferentiable or not measure.generated(p):
             continue
         for sample in p.samples():
             case = Case(p, sample)
@@ -198,7 +207,7 @@ def test_operands_without_derivative_are_listed(primitives):
 
 
 def _public_names():
-    """The callables of the public modules: `__all__`, or what a module defines or re-exports."""
+    """The callables of the public modules: `__all__`, or what it defines or re-exports."""
     for name in PUBLIC_MODULES:
         module = importlib.import_module(name)
         package = hasattr(module, "__path__")

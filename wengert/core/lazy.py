@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import importlib
+import re
+import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -28,3 +31,32 @@ class LazyModule:
 def lazy_module(name: str) -> Any:
     """An object whose attributes are those of the named module, imported when first used."""
     return LazyModule(name)
+
+
+_EXPORT = re.compile(r"^from (\S+) import (\w+) as (\w+)$", re.MULTILINE)
+
+
+def lazy_exports(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package that imports names when first used.
+
+    The names are listed once, in the stub beside the package's `__init__.py`, as explicit
+    re-exports (`from a.b import name as name`): type checkers read them there too.
+    """
+    with open(file.removesuffix(".py") + ".pyi", encoding="utf-8") as stub_file:
+        stub = stub_file.read()
+    sources = {name: (module, source) for module, source, name in _EXPORT.findall(stub)}
+
+    def get(name: str) -> Any:
+        if name not in sources:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, source = sources[name]
+        if module == package:
+            value = importlib.import_module(f"{package}.{source}")
+        else:
+            value = getattr(importlib.import_module(module), source)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get, lambda: sorted({*vars(sys.modules[package]), *sources}), sorted(sources)

@@ -24,7 +24,7 @@ from wengert.core.primitive import Primitive
 from wengert.numpy import elementwise
 from wengert.numpy.arrays import asarray
 from wengert.numpy.promotion import to_dtype
-from wengert.numpy.shape import broadcast_to
+from wengert.numpy.layout import broadcast_to
 from wengert.numpy.subscripts import (
     Subscript,
     as_weak,

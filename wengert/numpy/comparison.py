@@ -202,6 +202,7 @@ def bitwise_count(x: Any, /) -> Value:
     Array(2, dtype=uint8)
     """
     x = as_array(x)
-    if x.dtype == dtypes.BOOL:
-        return cast.convert(x, dtype=dtypes.as_dtype("uint8"))
-    return cast.convert(compare.population_count(absolute(x)), dtype=dtypes.as_dtype("uint8"))
+    if dtypes.is_inexact(x.dtype):
+        raise TypeError(f"bitwise_count takes integers, got {x.dtype}.")
+    bits = x if x.dtype == dtypes.BOOL else compare.population_count(absolute(x))
+    return cast.convert(bits, dtype=dtypes.as_dtype("uint8"))

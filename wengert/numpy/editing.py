@@ -18,7 +18,7 @@ from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axes_of, axis_of
 from wengert.numpy.indexing import as_indices, getitem, position_dtype, positions
 from wengert.numpy.promotion import promote, to_dtype
-from wengert.numpy.shape import broadcast_to, moveaxis, ravel
+from wengert.numpy.layout import broadcast_to, moveaxis, ravel
 from wengert.numpy.sorting import argsort, sort
 from wengert.primitives import basis
 from wengert.primitives.basis import add, reduce_sum

@@ -244,7 +244,10 @@ def fabs(x: Any, /) -> Value:
     >>> fabs(-2)
     Array(2., dtype=float32, weak_type=True)
     """
-    return primitives.abs(promote_inexact_unary(x))
+    x = promote_inexact_unary(x)
+    if dtypes.is_complex(x.dtype):
+        raise TypeError("fabs takes real numbers; absolute takes complex ones too.")
+    return primitives.abs(x)
 
 
 def sign(x: Any, /) -> Value:

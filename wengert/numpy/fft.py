@@ -19,8 +19,8 @@ from wengert.core.array import Array, ArrayType, Shape, as_array
 from wengert.core.dtypes import DTypeLike
 from wengert.numpy.arrays import check_device
 from wengert.numpy.axes import axes_of, integers
+from wengert.numpy.layout import roll
 from wengert.numpy.promotion import Value, promote_inexact_unary, to_dtype
-from wengert.numpy.shape import roll
 from wengert.primitives import fft as primitives
 from wengert.primitives.basis import filled, mul, transpose
 from wengert.primitives.cast import conj
@@ -152,7 +152,12 @@ def fft2(a: Any, s: Sizes = None, axes: Sequence[int] = (-2, -1), norm: Norm = N
 
 
 def ifft2(a: Any, s: Sizes = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Value:
-    """The inverse of `fft2`, with the same arguments."""
+    """The inverse of `fft2`, with the same arguments.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.ifft2(wnp.fft.fft2(wnp.ones((2, 3)))).shape
+    (2, 3)
+    """
     return _transform("ifft", a, s, axes, norm)
 
 
@@ -177,7 +182,12 @@ def fftn(
 def ifftn(
     a: Any, s: Sizes = None, axes: Sequence[int] | None = None, norm: Norm = None
 ) -> Value:
-    """The inverse of `fftn`, with the same arguments."""
+    """The inverse of `fftn`, with the same arguments.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.ifftn(wnp.ones((2, 3))).dtype
+    dtype('complex64')
+    """
     return _transform("ifft", a, s, axes, norm)
 
 
@@ -213,26 +223,46 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Va
 
 
 def rfft2(a: Any, s: Sizes = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Value:
-    """The Fourier transform of a real signal along two axes; arguments as in `fftn`."""
+    """The Fourier transform of a real signal along two axes; arguments as in `fftn`.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.rfft2(wnp.ones((2, 4))).shape
+    (2, 3)
+    """
     return _transform("rfft", a, s, axes, norm)
 
 
 def irfft2(a: Any, s: Sizes = None, axes: Sequence[int] = (-2, -1), norm: Norm = None) -> Value:
-    """The inverse of `rfft2`; `s` gives the lengths of the signal."""
+    """The inverse of `rfft2`; `s` gives the lengths of the signal.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.irfft2(wnp.ones((2, 3))).shape
+    (2, 4)
+    """
     return _transform("irfft", a, s, axes, norm)
 
 
 def rfftn(
     a: Any, s: Sizes = None, axes: Sequence[int] | None = None, norm: Norm = None
 ) -> Value:
-    """The Fourier transform of a real signal along several axes; arguments as in `fftn`."""
+    """The Fourier transform of a real signal along several axes; arguments as in `fftn`.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.rfftn(wnp.ones((2, 2, 4))).shape
+    (2, 2, 3)
+    """
     return _transform("rfft", a, s, axes, norm)
 
 
 def irfftn(
     a: Any, s: Sizes = None, axes: Sequence[int] | None = None, norm: Norm = None
 ) -> Value:
-    """The inverse of `rfftn`; `s` gives the lengths of the signal."""
+    """The inverse of `rfftn`; `s` gives the lengths of the signal.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.irfftn(wnp.ones((2, 3)), s=(2, 5)).shape
+    (2, 5)
+    """
     return _transform("irfft", a, s, axes, norm)
 
 
@@ -264,7 +294,12 @@ def hfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Val
 
 
 def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: Norm = None) -> Value:
-    """The inverse of `hfft`: the first half of the signal."""
+    """The inverse of `hfft`: the first half of the signal.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.ihfft(wnp.array([6.0, 0.0, -2.0, 0.0])).shape
+    (3,)
+    """
     return conj(rfft(a, n, axis, _mirrored(norm)))
 
 
@@ -332,5 +367,10 @@ def fftshift(x: Any, axes: Any = None) -> Value:
 
 
 def ifftshift(x: Any, axes: Any = None) -> Value:
-    """The inverse of `fftshift`."""
+    """The inverse of `fftshift`.
+
+    >>> import wengert.numpy as wnp
+    >>> wnp.fft.ifftshift(wnp.array([-1, 0, 1]))
+    Array([ 0,  1, -1], dtype=int32)
+    """
     return _shift(x, axes, -1)

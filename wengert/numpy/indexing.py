@@ -24,7 +24,7 @@ from wengert.numpy.arrays import asarray, check_out
 from wengert.numpy.at import Update, index_mode
 from wengert.numpy.axes import axis_of, integers, shape_of
 from wengert.numpy.promotion import promote, to_dtype
-from wengert.numpy.shape import broadcast_arrays, ravel, reshape
+from wengert.numpy.layout import broadcast_arrays, ravel, reshape
 from wengert.numpy.subscripts import getitem as getitem
 from wengert.numpy.subscripts import read
 from wengert.primitives import basis

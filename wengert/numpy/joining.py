@@ -18,7 +18,7 @@ from wengert.core.array import ArrayLike, as_array
 from wengert.core.dtypes import DTypeLike
 from wengert.numpy.axes import axis_of, integers
 from wengert.numpy.promotion import promote, to_dtype
-from wengert.numpy.shape import atleast_1d, atleast_2d, atleast_3d, ravel
+from wengert.numpy.layout import atleast_1d, atleast_2d, atleast_3d, ravel
 from wengert.primitives import basis
 from wengert.primitives import shape as primitives
 

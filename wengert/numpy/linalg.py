@@ -26,7 +26,8 @@ from wengert.numpy.contract import tensordot as tensordot
 from wengert.numpy.contract import vecdot as vecdot
 from wengert.numpy.diagonals import diagonal as _diagonal
 from wengert.numpy.dtypes import finfo
-from wengert.numpy.einsum import einsum
+from wengert.numpy.einstein import einsum
+from wengert.numpy.layout import matrix_transpose as matrix_transpose
 from wengert.numpy.norms import cond as cond
 from wengert.numpy.norms import matrix_norm as matrix_norm
 from wengert.numpy.norms import matrix_rank as matrix_rank
@@ -38,11 +39,9 @@ from wengert.numpy.promotion import (
     promote_inexact_unary,
     to_dtype,
 )
-from wengert.numpy.shape import matrix_transpose as matrix_transpose
 from wengert.primitives import linalg as primitives
 from wengert.primitives import matrix_functions, spectral
 from wengert.primitives.basis import (
-    add,
     broadcast_to,
     mul,
     reduce_sum,
@@ -51,7 +50,7 @@ from wengert.primitives.basis import (
 )
 from wengert.primitives.compare import gt
 from wengert.primitives.elementwise import sub
-from wengert.primitives.matrices import adjoint
+from wengert.primitives.matrices import adjoint, hermitian_part, same_stack
 
 
 class EigResult(NamedTuple):
@@ -97,11 +96,6 @@ def _matrices(name: str, a: Any, square: bool = False) -> Value:
         kind = "square matrices" if square else "a matrix or a stack of matrices"
         raise errors.ShapeError(f"{name} needs {kind}, got an array of shape {a.shape}.")
     return a
-
-
-def symmetrized(a: Value) -> Value:
-    """The Hermitian part of matrices."""
-    return mul(add(a, adjoint(a)), 0.5)
 
 
 # -- determinant, inverse, systems ----------------------------------------------------------
@@ -192,19 +186,6 @@ def _solve_stacks(a: Value, b: Value) -> Value:
     return primitives.solve(a, b)
 
 
-def same_stack(name: str, a: Value, b: Value) -> tuple[Value, Value]:
-    """Two stacks of matrices, broadcast to one shape of stack."""
-    if a.shape[:-2] == b.shape[:-2]:
-        return a, b
-    try:
-        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        raise errors.ShapeError(
-            f"{name} got stacks of matrices that do not broadcast: {a.shape}, {b.shape}."
-        ) from None
-    return broadcast_to(a, (*lead, *a.shape[-2:])), broadcast_to(b, (*lead, *b.shape[-2:]))
-
-
 def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Value:
     """The pseudo-inverse of Moore and Penrose.
 
@@ -226,7 +207,7 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
         raise ValueError("pinv takes only one of rtol and rcond, which mean the same.")
     a = _matrices("pinv", a, square=hermitian)
     if hermitian:
-        a = symmetrized(a)
+        a = hermitian_part(a)
     bound = rtol if rcond is None else rcond
     if bound is None:
         bound = 10 * max(a.shape[-2:]) * float(finfo(a.dtype).eps)
@@ -301,7 +282,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> V
     """
     a = _matrices("cholesky", a, square=True)
     if symmetrize_input:
-        a = symmetrized(a)
+        a = hermitian_part(a)
     elif upper:
         a = adjoint(a)
     factor = primitives.cholesky(a)
@@ -371,7 +352,7 @@ def _hermitian(name: str, a: Any, UPLO: str | None, symmetrize_input: bool) -> A
     if UPLO not in (None, "L", "U"):
         raise ValueError(f"UPLO must be None, 'L' or 'U', got {UPLO!r}.")
     a = _matrices(name, a, square=True)
-    return symmetrized(a) if symmetrize_input else a, UPLO != "U"
+    return hermitian_part(a) if symmetrize_input else a, UPLO != "U"
 
 
 def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:

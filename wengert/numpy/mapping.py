@@ -16,7 +16,7 @@ from wengert.core import tree
 from wengert.core.array import Shape, as_array
 from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axis_of, integers
-from wengert.numpy.shape import broadcast_shapes, expand_dims, moveaxis, reshape, squeeze
+from wengert.numpy.layout import broadcast_shapes, expand_dims, moveaxis, reshape, squeeze
 from wengert.transforms.vmap import vmap
 
 Value = Any

@@ -29,7 +29,7 @@ from wengert.numpy import (
     subscripts,
 )
 from wengert.numpy.at import AtProperty
-from wengert.numpy.shape import (
+from wengert.numpy.layout import (
     matrix_transpose,
     ravel,
     repeat,

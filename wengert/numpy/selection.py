@@ -17,7 +17,7 @@ from wengert.numpy.arrays import asarray
 from wengert.numpy.indexing import as_mask, nonzero, positions
 from wengert.numpy.joining import unstack
 from wengert.numpy.promotion import promote, promote_pair, to_dtype
-from wengert.numpy.shape import broadcast_to
+from wengert.numpy.layout import broadcast_to
 from wengert.numpy.sorting import argpartition as argpartition
 from wengert.numpy.sorting import argsort as argsort
 from wengert.numpy.sorting import lexsort as lexsort

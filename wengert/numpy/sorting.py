@@ -19,7 +19,7 @@ from wengert.numpy.axes import axis_of
 from wengert.numpy.indexing import as_indices, getitem, position_dtype
 from wengert.numpy.joining import unstack
 from wengert.numpy.promotion import promote, to_dtype
-from wengert.numpy.shape import ravel
+from wengert.numpy.layout import ravel
 from wengert.primitives import sort as primitives
 from wengert.primitives.shape import iota, rev
 

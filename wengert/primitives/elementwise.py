@@ -378,7 +378,7 @@ class Minimum(Numeric):
 class Fmax(Numeric):
     """The greater of two numbers; a number rather than NaN."""
 
-    kinds = "biuf"
+    kinds = "biufc"
     domains = (_UNIT, _UNIT)
     masks = True
     compute = staticmethod(np.fmax)
@@ -391,7 +391,7 @@ class Fmax(Numeric):
 class Fmin(Numeric):
     """The lesser of two numbers; a number rather than NaN."""
 
-    kinds = "biuf"
+    kinds = "biufc"
     domains = (_UNIT, _UNIT)
     masks = True
     compute = staticmethod(np.fmin)

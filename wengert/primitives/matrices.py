@@ -21,7 +21,15 @@ from wengert.core import dtypes
 from wengert.core.array import Array, Shape
 from wengert.core.dtypes import DType
 from wengert.core.primitive import Primitive, Value
-from wengert.primitives.basis import add, batched_first, mul, reduce_sum, reshape
+from wengert.primitives.basis import (
+    add,
+    batched_first,
+    broadcast_shape,
+    broadcast_to,
+    mul,
+    reduce_sum,
+    reshape,
+)
 from wengert.primitives.cast import conj, real
 from wengert.primitives.contract import matrix_transpose
 
@@ -144,6 +152,23 @@ def hermitian(x: Value, lower: bool) -> Value:
     """The Hermitian matrix of which one triangle is given; the other is not looked at."""
     half = lower_part(x, 0.5) if lower else upper_part(x, 0.5)
     return add(half, adjoint(half))
+
+
+def hermitian_part(x: Value) -> Value:
+    """The mean of a matrix and its adjoint."""
+    return mul(add(x, adjoint(x)), 0.5)
+
+
+def same_stack(name: str, a: Value, b: Value) -> tuple[Value, Value]:
+    """Two stacks of matrices, broadcast to one shape of stack.
+
+    Raises:
+      ShapeError: when they do not broadcast.
+    """
+    if a.shape[:-2] == b.shape[:-2]:
+        return a, b
+    lead = broadcast_shape([a.shape[:-2], b.shape[:-2]], f"{name} (stacks of matrices)")
+    return broadcast_to(a, (*lead, *a.shape[-2:])), broadcast_to(b, (*lead, *b.shape[-2:]))
 
 
 def diagonal(x: Value) -> Value:

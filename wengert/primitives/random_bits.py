@@ -91,6 +91,8 @@ class Threefry2x32(Elementwise):
     ) -> tuple[Any, Any]:
         return super().batch(size, args, dims)[0], [0, 0]
 
+    apply_batched = Primitive.apply_batched  # the family's is for a single result
+
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(0)
         for shapes in (

@@ -29,7 +29,14 @@ from wengert.primitives import linalg as primitives
 from wengert.primitives import matrix_functions, spectral
 from wengert.primitives.basis import add, broadcast_to, filled, reshape
 from wengert.primitives.compare import eq
-from wengert.primitives.matrices import adjoint, hermitian, lower_part, upper_part
+from wengert.primitives.matrices import (
+    adjoint,
+    hermitian,
+    hermitian_part,
+    lower_part,
+    same_stack,
+    upper_part,
+)
 from wengert.primitives.shape import concatenate, iota, pad, slice_
 
 
@@ -51,7 +58,7 @@ def _right_hand_side(name: str, a: Value, b: Value) -> tuple[Value, Value, bool]
             f"{name} needs a right-hand side with {a.shape[-1]} rows for a matrix of shape "
             f"{a.shape}, got shape {b.shape}. For a stack of vectors write b[..., None]."
         )
-    return *linalg.same_stack(name, a, b), vector
+    return *same_stack(name, a, b), vector
 
 
 def _solution(x: Value, vector: bool) -> Value:
@@ -376,7 +383,7 @@ def eigh(
     factor = factor if lower else adjoint(factor)
     half = solve_triangular(factor, hermitian(a, bool(lower)), lower=True)
     reduced = solve_triangular(factor, adjoint(half), lower=True)
-    out = spectral.eigh(linalg.symmetrized(reduced), lower=True, vectors=not eigvals_only)
+    out = spectral.eigh(hermitian_part(reduced), lower=True, vectors=not eigvals_only)
     if eigvals_only:
         return out[0]
     return out[0], solve_triangular(factor, out[1], trans="C", lower=True)
@@ -415,7 +422,7 @@ def expm_frechet(
     (Array([[1.]], dtype=float64), Array([[1.]], dtype=float64))
     """
     a, e = promote_inexact(A, E)
-    a, e = linalg.same_stack(
+    a, e = same_stack(
         "expm_frechet", _matrices("expm_frechet", a, True), _matrices("expm_frechet", e, True)
     )
     derivative = matrix_functions.expm_tangent(a, e)

@@ -11,6 +11,7 @@ from wengert.core import tree
 from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, state
 from wengert.core.primitive import Primitive, Value
+from wengert.core.program import Program
 from wengert.primitives.basis import batched_first, move_axis
 
 
@@ -64,7 +65,7 @@ class BatchInterpreter(Interpreter):
             if type(arg) is BatchTracer and arg.tag is tag:
                 break
         else:
-            if self.axis_name is None or params.get("axis_name", _NO_AXIS) != self.axis_name:
+            if self.axis_name is None or not _is_over(self.axis_name, params):
                 return self.parent.apply(primitive, args, params)
         if primitive.inlines:
             return primitive.inline(args, params)
@@ -99,6 +100,14 @@ class BatchInterpreter(Interpreter):
 
 
 _NO_AXIS = object()
+
+
+def _is_over(axis_name: Any, params: Params) -> bool:
+    """Whether an application, or one in a program among its parameters, is over this axis."""
+    if params.get("axis_name", _NO_AXIS) == axis_name:
+        return True
+    programs = [p for p in params.values() if isinstance(p, Program)]
+    return any(_is_over(axis_name, e.params) for program in programs for e in program.equations)
 
 
 def batch_flat(
