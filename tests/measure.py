@@ -28,14 +28,18 @@ LAYERS = (
 )
 #: Primitives without samples, and the tests that run them.
 TESTED_ELSEWHERE = {
-    **dict.fromkeys(
-        ("call", "checkpoint", "custom_jvp_call", "custom_vjp_call"),
-        "test_compositions: they have functions for parameters",
-    ),
-    **dict.fromkeys(
-        "all_gather all_to_all axis_index pmax pmin ppermute psum psum_scatter".split(),
-        "test_collectives: they need a vmap with a name for its axis",
-    ),
+    "call": "test_compositions: its parameter is a function",
+    "checkpoint": "test_compositions: its parameter is a function",
+    "custom_jvp_call": "test_compositions: its parameters are functions",
+    "custom_vjp_call": "test_compositions: its parameters are functions",
+    "all_gather": "test_collectives: needs a named axis",
+    "all_to_all": "test_collectives: needs a named axis",
+    "axis_index": "test_collectives: needs a named axis",
+    "pmax": "test_collectives: needs a named axis",
+    "pmin": "test_collectives: needs a named axis",
+    "ppermute": "test_collectives: needs a named axis",
+    "psum": "test_collectives: needs a named axis",
+    "psum_scatter": "test_collectives: needs a named axis",
 }
 
 

@@ -358,3 +358,44 @@ def test_programs_grow_linearly(make):
     for transform in (wg.grad, derivative, lambda f: wg.grad(wg.grad(f))):
         sizes = [len(wg.make_program(transform(make(n)))(0.5).equations) for n in (10, 20, 30)]
         assert sizes[2] - sizes[1] == sizes[1] - sizes[0]
+
+
+# -- derivatives of integers: float0 ------------------------------------------------------------
+
+
+def with_index(x):
+    """A result with a derivative, and one without."""
+    return x * x, wnp.argmax(x)
+
+
+INTEGER_RESULTS = {
+    "jvp": lambda x: wg.jvp(with_index, (x,), (x,))[1],
+    "linearize": lambda x: wg.linearize(with_index, x)[1](x),
+    "vjp": lambda x: wg.vjp(lambda y, n: y * n, x, 3)[1](x),
+    "jacfwd": lambda x: wg.jacfwd(with_index)(x),
+}
+
+
+@pytest.mark.parametrize("name", INTEGER_RESULTS)
+@pytest.mark.parametrize("outer", ["jit", "vmap", "jvp", "checkpoint"])
+def test_float0_passes_through_transformations(name, outer):
+    f = INTEGER_RESULTS[name]
+    x = wnp.array([1.0, 3.0, 2.0])
+    expected = f(x)
+    got = {
+        "jit": lambda: wg.jit(f)(x),
+        "vmap": lambda: wg.vmap(f)(x[None]),
+        "jvp": lambda: wg.jvp(f, (x,), (x,))[0],
+        "checkpoint": lambda: wg.checkpoint(f)(x),
+    }[outer]()
+    for g, e in zip(got, expected, strict=True):
+        g = np.asarray(g)[0] if outer == "vmap" else np.asarray(g)
+        assert g.dtype == e.dtype
+        assert g.shape == e.shape
+    assert expected[1].dtype == wg.float0
+
+
+def test_float0_has_no_arithmetic():
+    _, nothing = wg.jvp(with_index, (wnp.ones(3),), (wnp.ones(3),))[1]
+    with pytest.raises(TypeError, match="float0"):
+        wnp.ones(3) + nothing

@@ -7,13 +7,14 @@ True
 >>> wengert.config.debug_nans.value
 False
 
-A setting changed with `set` holds for the whole process from then on (a thread that is already
-inside a transformation finishes it as it began); one changed by `with` holds until the block
-ends.
+A setting changed with `set` holds for the whole process from then on (`debug_nans` for the
+thread that changed it and for threads that start later; a transformation that has begun ends as
+it began). One changed by `with` holds for its thread until the block ends.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
@@ -26,19 +27,27 @@ class Setting(Generic[T]):
 
     Attributes:
       name: as in `wengert.config`.
-      value: what it is now.
       meaning: one sentence.
     """
 
     def __init__(self, name: str, value: T, meaning: str) -> None:
         self.name = name
-        self.value = value
         self.meaning = meaning
+        self._value = value
+        self._override = threading.local()  # its attribute `value` exists inside `with` blocks
         self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def value(self) -> T:
+        """What the setting is now, in this thread."""
+        return getattr(self._override, "value", self._value)
 
     def set(self, value: T) -> None:
         """Change the setting until further notice."""
-        self.value = value
+        self._value = value
+        self._changed()
+
+    def _changed(self) -> None:
         for listener in self._listeners:
             listener()
 
@@ -49,12 +58,15 @@ class Setting(Generic[T]):
     @contextmanager
     def __call__(self, value: T) -> Iterator[None]:
         """The setting with another value, inside a `with` block."""
-        before = self.value
-        self.set(value)
+        before = dict(self._override.__dict__)
+        self._override.value = value
+        self._changed()
         try:
             yield
         finally:
-            self.set(before)
+            self._override.__dict__.clear()
+            self._override.__dict__.update(before)
+            self._changed()
 
     def __repr__(self) -> str:
         return f"{self.name} = {self.value!r}  ({self.meaning})"

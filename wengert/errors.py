@@ -306,7 +306,7 @@ class MissingRuleError(WengertError, NotImplementedError):
 
 
 class NonlinearRuleError(WengertError, TypeError):
-    """A derivative rule that is not linear in its tangents.
+    """A derivative rule that is not linear in its tangents, or a transpose of such a function.
 
     >>> import wengert
     >>> @wengert.custom_jvp
@@ -316,7 +316,7 @@ class NonlinearRuleError(WengertError, TypeError):
     >>> wengert.grad(f)(3.0)
     Traceback (most recent call last):
         ...
-    wengert.errors.NonlinearRuleError: a derivative rule applies 'square' to a tangent...
+    wengert.errors.NonlinearRuleError: 'square' is applied to a tangent, but is not linear...
     >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 2 * primals[0] * tangents[0]))
     >>> wengert.grad(f)(3.0)
     Array(6., dtype=float32, weak_type=True)
@@ -324,11 +324,9 @@ class NonlinearRuleError(WengertError, TypeError):
 
     def __init__(self, primitive: str, location: Any) -> None:
         super().__init__(
-            f"a derivative rule applies '{primitive}' to a tangent in a way that is not "
-            "linear in "
-            f"it.{_at(location)}\nThe tangent of the result must be a linear function of the "
-            "tangents "
-            "of the inputs: products with primal values and sums of such."
+            f"'{primitive}' is applied to a tangent, but is not linear in it.{_at(location)}\n"
+            "What a derivative rule returns (and a function whose transpose is taken) must be "
+            "a linear function of the tangents: products with primal values, and sums of such."
         )
 
 

@@ -4,9 +4,9 @@ Run it by hand, with JAX installed: `python tests/golden/make_random.py`. Nothin
 or in its tests imports this file.
 
 A case is `[function, arguments after the key, keywords]`; arrays are written as
-`{"array": nested lists, "dtype": name}`. Every case is run with both layouts of threefry2x32, with
-64-bit numbers enabled where it asks for them, and with a seed of its own. Large draws of bits
-are kept as SHA-256 digests.
+`{"array": nested lists, "dtype": name}`. Every case is run with both layouts of threefry2x32,
+with 64-bit numbers enabled where it asks for them, and with a seed of its own. Large draws of
+bits are kept as SHA-256 digests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ SHAPES = [[], [0], [1], [2], [3], [5, 3], [7], [2, 0, 3], [255], [256], [257]]
 LARGE = [[70001], [300, 257]]
 
 BITS = [
-    *(["bits", [shape, dtype], {}] for shape in SHAPES for dtype in ("uint8", "uint16", "uint32")),
+    *(
+        ["bits", [shape, dtype], {}]
+        for shape in SHAPES
+        for dtype in ("uint8", "uint16", "uint32")
+    ),
     *(["bits", [shape, "uint64"], {}] for shape in SHAPES),
     *(["split", [num], {}] for num in (0, 1, 2, 3, 10, 129, [2, 3], [0, 2])),
     *(["fold_in", [data], {}] for data in (0, 1, 77, 2**31, 2**32 - 1)),
@@ -41,7 +45,11 @@ BITS = [
 VALUES = [
     *(["uniform", [[n]], {}] for n in (1, 6, 33)),
     ["uniform", [[4, 5]], {"minval": -1.5, "maxval": 2.7}],
-    ["uniform", [[2, 3]], {"minval": array([[0.0], [-5.0]]), "maxval": array([1.0, 9.0, 10.0])}],
+    [
+        "uniform",
+        [[2, 3]],
+        {"minval": array([[0.0], [-5.0]]), "maxval": array([1.0, 9.0, 10.0])},
+    ],
     *(["uniform", [[9]], {"dtype": d}] for d in ("float16", "bfloat16", "float64")),
     *(["normal", [shape], {}] for shape in ([], [4], [3, 3], [3, 3, 3], [101])),
     *(["normal", [[9]], {"dtype": d}] for d in ("float16", "bfloat16", "float64")),
@@ -102,7 +110,11 @@ VALUES = [
     ["poisson", [3.0], {"shape": [9], "dtype": "int64"}],
     *(["binomial", [n, p], {"shape": [50]}] for n, p in ((7, 0.3), (40, 0.9), (1000, 0.4))),
     ["binomial", [array([5.0, 60.0, -1.0]), array([0.5, 0.6, 0.5])], {"shape": [9, 3]}],
-    ["binomial", [array([80.0], "float64"), array([0.35], "float64")], {"shape": [30], "dtype": "float64"}],
+    [
+        "binomial",
+        [array([80.0], "float64"), array([0.35], "float64")],
+        {"shape": [30], "dtype": "float64"},
+    ],
     ["multinomial", [20, array([0.2, 0.3, 0.5])], {}],
     ["multinomial", [array([10.0, 50.0]), array([0.1, 0.9])], {"shape": [2, 2]}],
     *(["geometric", [p], {"shape": [30]}] for p in (0.05, 0.5)),

@@ -246,14 +246,14 @@ class Array(ArrayLike):
         weak = ", weak_type=True" if self._weak else ""
         dtype = f"dtype={self._value.dtype.name}{weak})"
         value = np.asarray(self._value)
-        body = np.array2string(value, separator=", ", prefix="Array(")
+        body = np.array2string(value, separator=", ", prefix="Array(", suffix=",")
         if value.size == 0 and value.ndim > 0:
             return f"Array({body}, shape={value.shape}, {dtype}"
         if value.size > np.get_printoptions()["threshold"]:
             dtype = f"shape={value.shape}, {dtype}"
-        last = len(f"Array({body}") - (f"Array({body}".rfind("\n") + 1)
         separator = " "
-        if last + len(dtype) + 2 > np.get_printoptions()["linewidth"]:
+        last = len(body) - body.rfind("\n") + 1
+        if last + len(dtype) + 1 > np.get_printoptions()["linewidth"]:
             separator = "\n" + " " * len("Array(")
         return f"Array({body},{separator}{dtype}"
 
@@ -276,6 +276,8 @@ class Array(ArrayLike):
 def as_array(value: Any) -> Any:
     """`value` as an operand: arrays and tracers as they are, NumPy arrays and scalars wrapped.
 
+    The memory of a NumPy array is shared: the result is a view on it (0-d arrays are copied).
+
     Raises:
       TypeError: for anything else, lists included (they must be converted explicitly).
     """
@@ -290,11 +292,11 @@ def as_array(value: Any) -> Any:
         return Array(weak_integer(value), True)
     if kind is complex:
         return Array(np.complex64(value), True)
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.generic):
         dtype = dtypes.as_dtype(value.dtype)
-        return Array(
-            value if value.dtype == dtype and value.dtype.isnative else value.astype(dtype)
-        )
+        return Array(value if value.dtype == dtype else value.astype(dtype))
+    if isinstance(value, np.ndarray):
+        return _shared(value)
     if hasattr(value, "__array__"):
         return as_array(np.asarray(value))
     if isinstance(value, float | int | complex):  # subclasses: enums, numpy-like scalars
@@ -305,6 +307,30 @@ def as_array(value: Any) -> Any:
     raise TypeError(
         f"expected an array or a number, got {value!r} of type {kind.__name__}.{hint}"
     )
+
+
+def is_operand(value: Any) -> bool:
+    """Whether `as_array` may take a value: an array of some kind, or a number."""
+    return isinstance(value, ArrayLike | np.generic | float | int | complex) or hasattr(
+        value, "__array__"
+    )
+
+
+def _shared(value: Any) -> Array:
+    """A view on a NumPy array; 0-d arrays, byte orders and dtypes of others are converted."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask: fill it first, x.filled(0.0).")
+    # not of a subclass, whose operators may mean something else (those of np.matrix do)
+    value = np.asarray(value, dtypes.as_dtype(value.dtype))
+    return Array(value.view() if value.ndim else value[()])
+
+
+def detached(array: Array) -> Array:
+    """The array itself, or a copy where its memory may belong to somebody who writes to it."""
+    value = array._value
+    if isinstance(value, np.ndarray) and value.base is not None:
+        return Array(value.copy(), array._weak)
+    return array
 
 
 def weak_integer(value: int) -> Any:

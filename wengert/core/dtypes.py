@@ -121,6 +121,12 @@ def is_complex(dtype: DType) -> bool:
     return _KINDS.get(dtype) == "c"
 
 
+def absorbs(dtype: DType, weak: DType) -> bool:
+    """Whether a weak value of dtype `weak` becomes `dtype` without losing what it means."""
+    order = "buifc"
+    return order.index(kind(weak)) <= order.index(kind(dtype))
+
+
 def is_integer(dtype: DType) -> bool:
     """Whether a dtype is a signed or unsigned integer dtype (bool is not)."""
     return _KINDS.get(dtype) in ("i", "u")
@@ -129,7 +135,7 @@ def is_integer(dtype: DType) -> bool:
 @cache
 def _checked(dtype: DType) -> DType:
     native = dtype.newbyteorder("=")
-    if native not in _SUPPORTED:
+    if native not in _SUPPORTED and native != float0:
         raise TypeError(
             f"dtype {dtype} has no arithmetic here; supported are "
             f"{', '.join(d.name for d in SUPPORTED)}. Convert the values first, for example "
@@ -178,6 +184,11 @@ def _node(dtype: DType, weak: bool) -> str:
 def lattice_join(operands: tuple[tuple[DType, bool], ...]) -> tuple[DType, bool]:
     """The dtype and weakness of a result whose operands have these dtypes and weaknesses."""
     dtypes = {dtype for dtype, _ in operands}
+    if float0 in dtypes:
+        raise TypeError(
+            "a derivative with respect to an integer (dtype float0) holds no numbers to compute "
+            "with. Leave it out of the computation."
+        )
     all_weak = all(weak for _, weak in operands)
     if len(dtypes) == 1:
         dtype = next(iter(dtypes))

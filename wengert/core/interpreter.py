@@ -72,6 +72,10 @@ class Interpreter:
         """Names and sizes of all mapped axes around here, innermost first."""
         return self.parent.axis_environment()
 
+    def stands_for(self, tracer: Tracer) -> bool:
+        """Whether an interpreter around here has a value for a tracer that has ended."""
+        return self.parent.stands_for(tracer)
+
     def __enter__(self) -> Interpreter:
         self.previous = state.interpreter
         state.interpreter = self
@@ -103,6 +107,9 @@ class EagerInterpreter(Interpreter):
 
     def axis_environment(self) -> tuple[tuple[Any, int], ...]:
         return ()
+
+    def stands_for(self, tracer: Tracer) -> bool:
+        return False
 
 
 class NanCheckingInterpreter(EagerInterpreter):

@@ -106,6 +106,8 @@ class Primitive:
 
     #: Whether transformations see through it, to the operations it consists of.
     inlines: ClassVar[bool] = False
+    #: Whether they do so where it is applied to tangents inside a derivative rule.
+    inlines_tangents: ClassVar[bool] = False
 
     compute: Callable[..., Any]
 

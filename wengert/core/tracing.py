@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert.core import dtypes
-from wengert.core.array import Array, ArrayType
+from wengert.core.array import Array, ArrayType, detached
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, escaped, location, state
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
@@ -41,8 +41,8 @@ class TraceInterpreter(Interpreter):
     def __init__(self, parent: Interpreter) -> None:
         super().__init__(Tag(), parent)
         self.equations: list[Equation] = []
-        #: id of a captured value -> (its variable, the value, kept alive so that ids stay true)
-        self.captured: dict[int, tuple[Variable, Any]] = {}
+        #: id -> (variable, value as the program keeps it, the value, kept so that ids stay true)
+        self.captured: dict[int, tuple[Variable, Any, Any]] = {}
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
         return primitive.apply_traced(self, args, params)
@@ -64,12 +64,18 @@ class TraceInterpreter(Interpreter):
             return Literal(value)
         if type(value) is Array and value.ndim == 0:
             return Literal(value)
-        if isinstance(value, Tracer) and not value.tag.alive:
-            raise escaped(value)
         known = self.captured.get(id(value))
         if known is None:
-            known = self.captured[id(value)] = Variable(value.type), value
+            known = self.captured[id(value)] = Variable(value.type), self._constant(value), value
         return known[0]
+
+    def _constant(self, value: Any) -> Any:
+        """A captured value as the program keeps it."""
+        if type(value) is Array:
+            return detached(value)  # the program must not change with memory that others own
+        if isinstance(value, Tracer) and not (value.tag.alive or self.parent.stands_for(value)):
+            raise escaped(value)
+        return value
 
 
 def trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) -> Program:
@@ -85,8 +91,8 @@ def trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) ->
     captured = interpreter.captured.values()
     return Program(
         inputs,
-        [variable for variable, _ in captured],
-        [value for _, value in captured],
+        [variable for variable, _, _ in captured],
+        [constant for _, constant, _ in captured],
         interpreter.equations,
         atoms,
     )

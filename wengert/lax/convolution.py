@@ -113,6 +113,26 @@ def _space(shape: Sequence[int], spec: Shape, dilation: Shape) -> Shape:
     return tuple(dilated(shape[d], step) for d, step in zip(spec[2:], dilation, strict=True))
 
 
+def _named_padding(
+    lhs: Value,
+    rhs: Value,
+    padding: str,
+    strides: Shape,
+    lhs_dilation: Shape,
+    rhs_dilation: Shape,
+    numbers: ConvDimensionNumbers,
+) -> Sequence[tuple[int, int]]:
+    if any(step != 1 for step in lhs_dilation):
+        raise ValueError(
+            f"padding {padding!r} means nothing definite for a dilated input: give pairs of "
+            "integers, or use conv_transpose."
+        )
+    sizes = _space(lhs.shape, numbers.lhs_spec, lhs_dilation)
+    return padding_of(
+        padding, sizes, _space(rhs.shape, numbers.rhs_spec, rhs_dilation), strides
+    )
+
+
 # -- convolutions ------------------------------------------------------------------------------
 
 
@@ -160,9 +180,7 @@ def conv_general_dilated(
         _ones(rank, given) for given in (window_strides, lhs_dilation, rhs_dilation)
     )
     if isinstance(padding, str):
-        sizes = _space(lhs.shape, numbers.lhs_spec, left)
-        taps = _space(rhs.shape, numbers.rhs_spec, right)
-        padding = padding_of(padding, sizes, taps, strides)
+        padding = _named_padding(lhs, rhs, padding, strides, left, right, numbers)
     wanted = preferred_element_type
     return convolve.conv_general_dilated(
         lhs,

@@ -3,7 +3,7 @@
 All are composed of differentiable operations, elementwise, and promote integers to floating
 numbers. Values and gradients are finite wherever the mathematics is, also for large arguments:
 where a formula would overflow in a part that does not count, another one stands. At
-kinks `relu` has derivative 0; `relu6` and what is built on it halve it, as `minimum` does.
+kinks `relu`, `relu6` and what is built on them have derivative 0.
 
 Normalisation over an axis (softmax and its kin) is in `normalization`.
 """
@@ -58,12 +58,13 @@ def relu_squared(x: Any) -> Value:
 
 
 def relu6(x: Any) -> Value:
-    """min(max(x, 0), 6).
+    """min(max(x, 0), 6), with derivative 0 at 0 and at 6.
 
     >>> relu6(7.0)
     Array(6., dtype=float32, weak_type=True)
     """
-    return wnp.minimum(wnp.maximum(x, 0), 6)
+    x = relu(x)
+    return x if x.dtype == dtypes.BOOL else compare.select(compare.ge(x, 6), 6, x)
 
 
 def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Value:

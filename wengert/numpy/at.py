@@ -23,8 +23,8 @@ from wengert.core.interpreter import EAGER, state
 from wengert.core.primitive import Primitive
 from wengert.numpy import elementwise
 from wengert.numpy.arrays import asarray
-from wengert.numpy.promotion import to_dtype
 from wengert.numpy.layout import broadcast_to
+from wengert.numpy.promotion import to_dtype
 from wengert.numpy.subscripts import (
     Subscript,
     as_weak,

@@ -222,14 +222,16 @@ def arange(
     """
     check_device(device)
     if stop is None:
+        if type(start) is int and step is None and dtype is None:
+            _check_range(dtypes.INT32, start - 1)
+            return iota(dtype=dtypes.INT32, shape=(max(start, 0),), dimension=0)
         start, stop = 0, start
     given = [start, stop] if step is None else [start, stop, step]
     numbers = [_static_number("arange", number) for number in given]
     wanted = dtypes.join(given)[0] if dtype is None else dtypes.as_dtype(dtype)
     if numbers[0] == 0 and step is None and wanted.kind in "iu" and type(numbers[1]) is int:
-        length = max(0, numbers[1])
-        _check_range(wanted, length - 1)
-        return iota(dtype=wanted, shape=(length,), dimension=0)
+        _check_range(wanted, numbers[1] - 1)
+        return iota(dtype=wanted, shape=(max(numbers[1], 0),), dimension=0)
     values = np.arange(*numbers)
     if wanted.kind in "iu" and values.size:
         _check_range(wanted, values[0], values[-1])
@@ -250,7 +252,7 @@ def _static_number(name: str, number: Any) -> Any:
 def _check_range(dtype: DType, *numbers: Any) -> None:
     limits = np.iinfo(dtype)
     for number in numbers:
-        if not limits.min <= max(number, 0) <= limits.max or number < limits.min - 1:
+        if number > limits.max or number < min(limits.min, -1):
             raise OverflowError(
                 f"{number} does not fit {dtype}; say which dtype is meant: dtype='int64'."
             )
@@ -286,7 +288,7 @@ def linspace(
     Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
     check_device(device)
-    start, stop = promote_inexact(start, stop)
+    start, stop = (to_dtype(end, end.dtype) for end in promote_inexact(start, stop))
     count, wanted = _count(num), requested_dtype(dtype, start.dtype)
     steps = count - 1 if endpoint else count
     if type(start) is Array and type(stop) is Array:

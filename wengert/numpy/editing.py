@@ -17,8 +17,8 @@ from wengert.core.array import Array, as_array
 from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axes_of, axis_of
 from wengert.numpy.indexing import as_indices, getitem, position_dtype, positions
-from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.layout import broadcast_to, moveaxis, ravel
+from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.sorting import argsort, sort
 from wengert.primitives import basis
 from wengert.primitives.basis import add, reduce_sum
@@ -92,7 +92,8 @@ def delete(
         return _along(a, Array(np.flatnonzero(keep)), axis)
     places, count = ravel(places), places.size
     if count != 1 and not assume_unique_indices:
-        places.concrete("delete at several positions (without assume_unique_indices=True)")
+        known = places.concrete("delete at several positions (give assume_unique_indices=True)")
+        return delete(a, known, axis)
     # an element that stays is preceded by as many deleted ones as are passed on the way to it
     numbers = iota(dtype=position_dtype(n), shape=(count,), dimension=0)
     passed = sub(sort(to_dtype(places, numbers.dtype)), numbers)

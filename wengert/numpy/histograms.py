@@ -1,8 +1,9 @@
 """Histograms: how many elements, or how much weight, lies in each of some bins.
 
 Bins are given by their number or their edges. They include their left edge, the last one both
-edges; elements beyond the edges, and NaN, are not counted. Counts are floating, as in
-JAX, and differentiable in the weights; edges are differentiable in the sample and the range.
+edges; elements beyond the edges, and NaN, are not counted. Counts are floating, and int32 in
+several dimensions, as in JAX; they are differentiable in the weights. Edges are differentiable
+in the sample and the range.
 """
 
 from __future__ import annotations
@@ -168,8 +169,8 @@ def histogramdd(
     >>> import wengert.numpy as wnp
     >>> counts, edges = wnp.histogramdd(wnp.array([[0.0, 0.0], [1.0, 2.0]]), bins=2)
     >>> counts
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     (sample,) = promote_inexact(asarray(sample))
     if len(sample.shape) != 2:
@@ -183,10 +184,11 @@ def histogramdd(
     edges = [
         histogram_bin_edges(c, b, r) for c, b, r in zip(columns, each, ranges, strict=True)
     ]
-    amounts = _amounts(weights, (count,), sample.dtype)
+    amounts = _amounts(weights, (count,), dtypes.INT32)
     places = [_places(c, e) for c, e in zip(columns, edges, strict=True)]
     counts = _gathered(places, amounts, tuple(e.shape[0] - 1 for e in edges))
     if density:
+        counts = counts if weights is not None else to_dtype(counts, sample.dtype)
         total = reduce_sum(counts, axes=axes_of(None, rank))
         for i, e in enumerate(edges):
             widths = sub(part(e, 0, 1, 0), part(e, 0, 0, -1))
@@ -220,8 +222,8 @@ def histogram2d(
 
     >>> import wengert.numpy as wnp
     >>> wnp.histogram2d(wnp.array([0.0, 1.0]), wnp.array([0.0, 2.0]), bins=2)[0]
-    Array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    Array([[1, 0],
+           [0, 1]], dtype=int32)
     """
     x, y = promote_inexact(asarray(x), asarray(y))
     if x.shape != y.shape or len(x.shape) != 1:

@@ -11,6 +11,7 @@ Indices out of bounds raise; `mode="clip"`, `"wrap"` or `"fill"` allow them.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +24,8 @@ from wengert.core.dtypes import DType, DTypeLike
 from wengert.numpy.arrays import asarray, check_out
 from wengert.numpy.at import Update, index_mode
 from wengert.numpy.axes import axis_of, integers, shape_of
-from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.layout import broadcast_arrays, ravel, reshape
+from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.subscripts import getitem as getitem
 from wengert.numpy.subscripts import read
 from wengert.primitives import basis
@@ -380,18 +381,17 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     >>> wnp.nonzero(wnp.array([0, 5, 7]))
     (Array([1, 2], dtype=int32),)
     """
-    mask = as_mask(a)
-    if not mask.shape:
-        raise errors.ShapeError("nonzero needs an array with at least one axis: atleast_1d(x).")
-    return positions(mask, "nonzero", size, fill_value)
+    return positions(as_mask(a), "nonzero", size, fill_value)
 
 
 def positions(
     mask: Value, name: str, size: int | None = None, fill_value: Any = None
 ) -> tuple[Value, ...]:
     """The positions at which a mask holds, as in `nonzero`, for the function of that name."""
+    if not mask.shape:
+        raise errors.ShapeError(f"{name} needs an array with at least one axis: atleast_1d(x).")
     if size is not None:
-        return _first_positions(mask, size, fill_value)
+        return _first_positions(mask, operator.index(size), fill_value)
     if type(mask) is not Array:
         mask = mask.concrete(f"{name} (which takes size= to fix the size of its result)")
     dtype = position_dtype(mask.size)

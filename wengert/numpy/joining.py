@@ -17,8 +17,8 @@ from wengert.core import dtypes
 from wengert.core.array import ArrayLike, as_array
 from wengert.core.dtypes import DTypeLike
 from wengert.numpy.axes import axis_of, integers
-from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.layout import atleast_1d, atleast_2d, atleast_3d, ravel
+from wengert.numpy.promotion import promote, to_dtype
 from wengert.primitives import basis
 from wengert.primitives import shape as primitives
 
@@ -67,18 +67,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: DTypeLike = None) -> V
         raise errors.ShapeError(
             "concatenate needs arrays with at least one axis; use stack for scalars."
         )
-    rank = len(operands[0].shape)
-    dimension = axis_of(0 if axis is None else axis, rank)
-    for a in operands:
-        if len(a.shape) != rank or any(
-            n != m
-            for i, (n, m) in enumerate(zip(a.shape, operands[0].shape, strict=True))
-            if i != dimension
-        ):
-            raise errors.ShapeError(
-                f"concatenate along axis {dimension} needs shapes that agree in all other "
-                f"axes, got {', '.join(str(a.shape) for a in operands)}."
-            )
+    dimension = axis_of(0 if axis is None else axis, len(operands[0].shape))
     if len(operands) == 1:
         return operands[0]
     return primitives.concatenate(*operands, dimension=dimension)

@@ -8,6 +8,7 @@ deletion in `editing`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -395,7 +396,7 @@ def repeat(
         return _repeat_evenly(a, int(times.reshape(())), axis)
     index = np.repeat(np.arange(count), times if times.ndim else times[None].repeat(count))
     if total_repeat_length is not None:
-        index = _to_length(index, count, total_repeat_length)
+        index = _to_length(index, count, operator.index(total_repeat_length))
     return _taken(a, Array(index), axis)
 
 
@@ -418,9 +419,11 @@ def _to_length(index: Any, count: int, length: int) -> Any:
 def _repeat_traced(a: Value, repeats: Value, axis: int, length: int | None) -> Value:
     """Each element marks where its copies begin; counting the marks gives positions."""
     if length is None:
-        repeats.concrete(
+        known = repeats.concrete(
             "repeat (give total_repeat_length, the size of the result, or concrete repeats)"
         )
+        return repeat(a, known, axis)
+    length = operator.index(length)
     count = a.shape[axis]
     times = basis.broadcast_to(repeats, (count,))
     begins = sub(cumsum(times, axis=0, reverse=False), times)

@@ -24,7 +24,7 @@ from wengert.primitives import basis
 from wengert.primitives import shape as primitives
 from wengert.primitives.basis import add, mul, reduce_sum
 from wengert.primitives.compare import floor, round
-from wengert.primitives.elementwise import sub
+from wengert.primitives.elementwise import div, sub
 from wengert.primitives.reduce import reduce_max, reduce_min
 from wengert.primitives.sort import sort
 
@@ -222,11 +222,11 @@ def _linear_ramp(a: Value, widths: list[tuple[int, int]], end_values: Any) -> Va
         for width, end, at_end in zip(pair, sides, (False, True), strict=True):
             shape = [1] * len(a.shape)
             shape[axis] = width
-            way = np.arange(width) / max(1, width)  # from the end value towards the edge
+            steps = np.arange(width)  # from the end value towards the edge
             start = _scalar(end, work)
             edge = _taken(work, np.array([a.shape[axis] - 1 if at_end else 0]), axis)
-            factors = _factors(way[::-1] if at_end else way, shape, work)
-            ramp = add(start, mul(sub(edge, start), factors))
+            factors = _factors(steps[::-1] if at_end else steps, shape, work)
+            ramp = add(start, mul(factors, div(sub(edge, start), max(1, width))))
             borders.append(to_dtype(floor(ramp), a.dtype) if whole else ramp)
         a = primitives.concatenate(borders[0], a, borders[1], dimension=axis)
     return a

@@ -37,7 +37,8 @@ def to_dtype(x: Value, dtype: DType, weak: bool = False) -> Value:
 def promote_pair(x: Value, y: Value) -> tuple[Value, Value]:
     """Two operands in their common dtype; one may stay a Python scalar literal."""
     if not isinstance(x, ArrayLike):
-        if isinstance(y, ArrayLike) and type(x) in dtypes.SCALAR_TYPES:
+        if type(x) in dtypes.SCALAR_TYPES and type(y) not in dtypes.SCALAR_TYPES:
+            y = as_array(y)
             if type(x) in _ABSORBS[dtypes.kind(y.dtype)]:
                 return _literal(x, y.dtype), y
         x = as_array(x)
@@ -59,19 +60,30 @@ def _literal(value: Any, dtype: DType) -> Any:
     return value
 
 
+def _converted(operands: list[Any], dtype: DType, weak: bool) -> list[Value]:
+    """Operands in a dtype; Python scalars are rounded to it once, not to float32 before."""
+    scalars = dtypes.SCALAR_TYPES
+    return [
+        to_dtype(x, dtype, weak) if type(x) in scalars or x.dtype != dtype else x
+        for x in operands
+    ]
+
+
+def _operands(xs: tuple[Any, ...]) -> list[Any]:
+    return [x if type(x) in dtypes.SCALAR_TYPES else as_array(x) for x in xs]
+
+
 def promote(*xs: Any) -> list[Value]:
     """Operands as arrays of their common dtype."""
-    arrays = [as_array(x) for x in xs]
-    dtype, weak = dtypes.lattice_join(tuple((a.dtype, a.weak_type) for a in arrays))
-    return [to_dtype(a, dtype, weak) if a.dtype != dtype else a for a in arrays]
+    operands = _operands(xs)
+    return _converted(operands, *dtypes.join(operands))
 
 
 def promote_inexact(*xs: Any) -> list[Value]:
     """Operands as arrays of a common floating or complex dtype."""
-    arrays = [as_array(x) for x in xs]
-    dtype, weak = dtypes.lattice_join(tuple((a.dtype, a.weak_type) for a in arrays))
-    inexact = dtypes.inexact_dtype(dtype)
-    return [a if a.dtype == inexact else to_dtype(a, inexact, weak) for a in arrays]
+    operands = _operands(xs)
+    dtype, weak = dtypes.join(operands)
+    return _converted(operands, dtypes.inexact_dtype(dtype), weak)
 
 
 def promote_inexact_unary(x: Any) -> Value:

@@ -14,10 +14,10 @@ import numpy as np
 
 from wengert.core.array import ArrayLike, as_array
 from wengert.numpy.arrays import asarray
-from wengert.numpy.indexing import as_mask, nonzero, positions
+from wengert.numpy.indexing import as_mask, positions
 from wengert.numpy.joining import unstack
-from wengert.numpy.promotion import promote, promote_pair, to_dtype
 from wengert.numpy.layout import broadcast_to
+from wengert.numpy.promotion import promote, promote_pair, to_dtype
 from wengert.numpy.sorting import argpartition as argpartition
 from wengert.numpy.sorting import argsort as argsort
 from wengert.numpy.sorting import lexsort as lexsort
@@ -58,10 +58,7 @@ def where(
     Array(0., dtype=float32, weak_type=True)
     """
     if x is None and y is None:
-        mask = as_mask(condition)
-        if not mask.shape:
-            return nonzero(mask)
-        return positions(mask, "where with one argument", size, fill_value)
+        return positions(as_mask(condition), "where with one argument", size, fill_value)
     if x is None or y is None:
         raise TypeError("where takes a condition and both x and y, or a condition alone.")
     if size is not None or fill_value is not None:

@@ -18,8 +18,8 @@ from wengert.numpy.arrays import asarray
 from wengert.numpy.axes import axis_of
 from wengert.numpy.indexing import extract, getitem, position_dtype, positions
 from wengert.numpy.joining import concatenate, unstack
-from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.layout import broadcast_to, moveaxis, ravel
+from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.sorting import searchsorted
 from wengert.primitives import basis
 from wengert.primitives import sort as sorting

@@ -18,8 +18,8 @@ from wengert.core.dtypes import DTypeLike
 from wengert.numpy.axes import axis_of
 from wengert.numpy.indexing import as_indices, getitem, position_dtype
 from wengert.numpy.joining import unstack
-from wengert.numpy.promotion import promote, to_dtype
 from wengert.numpy.layout import ravel
+from wengert.numpy.promotion import promote, to_dtype
 from wengert.primitives import sort as primitives
 from wengert.primitives.shape import iota, rev
 

@@ -190,7 +190,10 @@ class Elementwise(Primitive):
         for i in active:
             partial = self.partials[i] if i < len(self.partials) else None
             if partial is not None:
-                terms.append((args[i].index, partial(None, *operands, **params), args[i].shape))
+                factor = partial(None, *operands, **params)
+                if factor is None:  # it depends on the tangent, which has no value
+                    raise errors.MissingRuleError(self.name, "linear")
+                terms.append((args[i].index, factor, args[i].shape))
         return self, terms, self.type_rule(*map(type_of, args), **params).shape
 
     @staticmethod
@@ -301,7 +304,7 @@ class MaskedMul(Linear):
 
     @staticmethod
     def compute(x: Any, y: Any) -> Any:
-        if type(y) in dtypes.SCALAR_TYPES:
+        if type(y) in dtypes.SCALAR_TYPES and y - y == 0:
             return x * y
         return np.where(x == 0, x.dtype.type(0), x * y)
 
@@ -494,6 +497,8 @@ class Full(Primitive):
 
     @staticmethod
     def compute(shape: Shape, value: Any, dtype: Any, weak: bool = False) -> Any:
+        if shape and type(value) is int and value == 0:
+            return np.zeros(shape, dtype)  # np.full takes four times as long
         return np.full(shape, value, dtype) if shape else dtype.type(value)
 
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:

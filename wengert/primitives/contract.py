@@ -86,7 +86,21 @@ def _plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any, Any],
     return _flipped_rhs if flip_rhs else _plain
 
 
-# BLAS reads transposed matrices without copying them.
+def for_blas(x: Any) -> Any:
+    """Matrices in a layout that BLAS reads; `np.matmul` is very slow on others, say broadcast ones.
+
+    Transposed matrices are read without a copy.
+    """
+    rows, columns = x.strides[-2:]
+    size = x.itemsize
+    if columns == size and rows >= size * x.shape[-1]:
+        return x
+    if rows == size and columns >= size * x.shape[-2]:
+        return x
+    return np.ascontiguousarray(x)
+
+
+# np.dot looks after the layout itself.
 def _plain(x: Any, y: Any) -> Any:
     return x.dot(y)
 
@@ -128,7 +142,6 @@ def _matmul_plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any
     rhs_order = (*rb, *rc, *free_axes(rhs, rb, rc))
     batch, contracted = len(lb), len(lc)
     lhs_split, rhs_split = lhs - contracted, batch + contracted
-    product = np.matmul if batch else np.dot
 
     def contract(x: Any, y: Any) -> Any:
         x, y = x.transpose(lhs_order), y.transpose(rhs_order)
@@ -141,7 +154,8 @@ def _matmul_plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any
         k = math.prod(inner)
         x = x.reshape((*lead, math.prod(rows), k))
         y = y.reshape((*lead, k, math.prod(columns)))
-        out = product(x, y).reshape((*lead, *rows, *columns))
+        out = np.matmul(for_blas(x), for_blas(y)) if batch else np.dot(x, y)
+        out = out.reshape((*lead, *rows, *columns))
         return out if out.ndim else out[()]
 
     return contract

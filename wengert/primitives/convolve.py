@@ -27,6 +27,7 @@ from wengert.core.array import ArrayType, Shape
 from wengert.core.primitive import Sample, Value
 from wengert.primitives.basis import Linear, batched_first, move_axis, reshape
 from wengert.primitives.cast import convert
+from wengert.primitives.contract import for_blas
 from wengert.primitives.shape import rev
 
 Pairs = tuple[tuple[int, int], ...]
@@ -237,12 +238,14 @@ def _product(windows: Any, kernel: Any, rank: int) -> Any:
         kernel_order = (*space, 2) if features_last else (2, *space)
         matrix = kernel.transpose((0, *kernel_order, 1)).reshape((groups, -1, outputs))
         columns = windows.transpose((0, 1, *space, *order))
-        out = np.matmul(columns.reshape((groups, -1, matrix.shape[1])), matrix)
+        columns = columns.reshape((groups, -1, matrix.shape[1]))
+        out = np.matmul(for_blas(columns), for_blas(matrix))
         return np.moveaxis(out.reshape((groups, examples, *positions, outputs)), -1, 2)
     matrix = kernel.reshape((groups, outputs, -1))
     order = (*space, 1) if inner == 1 else (1, *space)
     columns = windows.transpose((0, 2, *taps, *order))
-    out = np.matmul(matrix, columns.reshape((groups, matrix.shape[2], -1)))
+    columns = columns.reshape((groups, matrix.shape[2], -1))
+    out = np.matmul(for_blas(matrix), for_blas(columns))
     if inner == 1:
         return np.moveaxis(out.reshape((groups, outputs, *positions, examples)), -1, 1)
     return out.reshape((groups, outputs, examples, *positions)).swapaxes(1, 2)

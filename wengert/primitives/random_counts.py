@@ -5,8 +5,8 @@ rejection. All elements of a draw share the keys of its rounds. The numbers are 
 loops have its order of keys and its conditions to end.
 
 W. Hörmann, "The transformed rejection method for generating Poisson random variables" (1993),
-"The generation of binomial random variates" (1993); D. Knuth, "The Art of Computer Programming",
-volume 2, 3.4.1.
+"The generation of binomial random variates" (1993); D. Knuth, "The Art of Computer
+Programming", volume 2, 3.4.1.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ _STIRLING_TAILS = _stirling_tails()
 
 
 class CountPrimitive(Primitive):
-    """Counts from keys `(*batch, 2)` and parameters `(*batch, *shape)` of one shape and dtype."""
+    """Counts from keys `(*batch, 2)` and parameters `(*batch, *shape)` of one type."""
 
     nondifferentiable = True
     keeps_weak = False
@@ -241,8 +241,8 @@ class CountPrimitive(Primitive):
         batch, shape = check_keys(keys, self.name), parameters[0].shape
         if shape[: len(batch)] != batch or any(p.shape != shape for p in parameters):
             raise errors.ShapeError(
-                f"{self.name} needs parameters of one shape (*{batch}, ...) for keys {keys}, got "
-                f"{', '.join(map(str, parameters))}."
+                f"{self.name} needs parameters of one shape (*{batch}, ...) for keys {keys}, "
+                f"got {', '.join(map(str, parameters))}."
             )
         return ArrayType(shape, dtype)
 

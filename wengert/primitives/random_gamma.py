@@ -1,9 +1,9 @@
 """Gamma numbers and their derivative with respect to the shape parameter.
 
 A rejection sampler is one NumPy function here: all elements go through its loop together,
-each with a key of its own, and those that were accepted drop out. The derivative is the implicit
-one, of every order: a sample moves with the parameter `a` so that its distribution function
-keeps its value.
+each with a key of its own, and those that were accepted drop out. The derivative is the
+implicit one, of every order: a sample moves with the parameter `a` so that its distribution
+function keeps its value.
 
 G. Marsaglia, W. Tsang, "A simple method for generating gamma variables" (2000).
 M. Figurnov, S. Mohamed, A. Mnih, "Implicit reparameterization gradients" (2018).
@@ -25,12 +25,15 @@ from wengert.primitives.basis import add, batched_first, mul
 from wengert.primitives.compare import lt, select
 from wengert.primitives.elementwise import div, maximum, sub
 from wengert.primitives.families import scalar
-from wengert.primitives.random_bits import bits_for, check_keys, normal_from_uniform, unit_floats
+from wengert.primitives.random_bits import (
+    bits_for,
+    check_keys,
+    normal_from_uniform,
+    unit_floats,
+)
 from wengert.primitives.special import digamma, random_gamma_grad
 from wengert.primitives.threefry import LAYOUTS, draw_bits, split_keys
 from wengert.primitives.transcendental import exp
-
-
 
 # -- samples ---------------------------------------------------------------------------------
 
@@ -124,7 +127,7 @@ def _slope_of_log(a: Value, log_x: Value) -> Value:
 
 
 class RandomGamma(Primitive):
-    """Gamma numbers with shape parameters `a`: keys `(*batch, 2)` and `a` `(*batch, *shape)`."""
+    """Gamma numbers with parameters `a`: keys `(*batch, 2)` and `a` `(*batch, *shape)`."""
 
     keeps_weak = False
 

@@ -1,4 +1,4 @@
-"""Random numbers from explicit keys, with the names, the meaning and the bits of `jax.random`."""
+"""Random numbers from explicit keys: the names, the meaning and the bits of `jax.random`."""
 
 from wengert.random.discrete import bernoulli as bernoulli
 from wengert.random.discrete import binomial as binomial

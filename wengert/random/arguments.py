@@ -58,8 +58,8 @@ def common_shape(name: str, shape: Any, *parameter_shapes: Shape) -> Shape:
     ):
         raise errors.ShapeError(
             f"{name} got shape={wanted}, but parameters of shape {common}, which do not "
-            f"broadcast to it. A shape for many samples of each ends in that of the parameters: "
-            f"shape=(n, *{common})."
+            "broadcast to it. A shape for many samples of each ends in that of the "
+            f"parameters: shape=(n, *{common})."
         )
     return wanted
 

@@ -46,6 +46,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
 
     >>> from wengert import random
     >>> random.bernoulli(random.key(0), 0.3, (4,))
+    Array([False,  True, False,  True], dtype=bool)
     """
     if mode not in ("low", "high"):
         raise ValueError(f"bernoulli has the modes 'low' and 'high', got {mode!r}.")
@@ -76,6 +77,7 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.rademacher(random.key(0), (4,))
+    Array([-1,  1, -1,  1], dtype=int32)
     """
     dtype = dtypes.INT32 if dtype is None else dtypes.as_dtype(dtype)
     if dtype.kind in "bu":
@@ -99,6 +101,7 @@ def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.geometric(random.key(0), 0.2, (4,))
+    Array([1, 7, 3, 6], dtype=int32)
     """
     dtype = integer_dtype("geometric", dtype)
     p = floating_parameter("geometric", p)
@@ -119,6 +122,7 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.poisson(random.key(0), 3.0, (4,))
+    Array([2, 2, 3, 4], dtype=int32)
     """
     dtype = integer_dtype("poisson", dtype)
     lam = parameter("poisson", lam, dtypes.FLOAT32)
@@ -142,6 +146,7 @@ def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> 
 
     >>> from wengert import random
     >>> random.binomial(random.key(0), 10, 0.3, (4,))
+    Array([7., 4., 2., 5.], dtype=float32)
     """
     dtype = float_dtype("binomial", dtype)
     p = floating_parameter("binomial", p)
@@ -169,6 +174,7 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
 
     >>> from wengert import random
     >>> random.multinomial(random.key(0), 10, [0.2, 0.3, 0.5])
+    Array([2., 3., 5.], dtype=float32)
     """
     dtype = float_dtype("multinomial", dtype)
     n, p = promote_inexact(as_array(n), np.asarray(p, np.float32) if isinstance(p, list) else p)
@@ -187,9 +193,7 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
     ):
         counts.append(_binomial(subkey, remaining, ratio, shape[:-1], n.dtype))
         remaining = remaining - counts[-1]
-    stacked = concatenate(
-        *(reshape(c, shape=(*c.shape, 1)) for c in counts), dimension=last
-    )
+    stacked = concatenate(*(reshape(c, shape=(*c.shape, 1)) for c in counts), dimension=last)
     return convert(stacked, dtype=dtype)
 
 
@@ -217,12 +221,14 @@ def categorical(
     >>> import wengert.numpy as wnp
     >>> from wengert import random
     >>> random.categorical(random.key(0), wnp.log(wnp.array([0.1, 0.2, 0.7])), shape=(5,))
+    Array([1, 0, 2, 2, 2], dtype=int32)
     """
     logits = as_array(logits)
     check_mode("categorical", mode)
     if not dtypes.is_floating(logits.dtype) or not logits.shape:
         raise errors.DTypeError(
-            f"categorical needs floating logits with a dimension of categories, got {logits.type}."
+            "categorical needs floating logits with a dimension of categories, got "
+            f"{logits.type}."
         )
     rank = len(logits.shape)
     if not -rank <= axis < rank:

@@ -35,6 +35,7 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.gamma(random.key(0), 2.0, (2,))
+    Array([2.5435853, 2.4191644], dtype=float32)
     """
     dtype = float_dtype("gamma", dtype)
     a = parameter("gamma", a, dtype)
@@ -53,6 +54,7 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.loggamma(random.key(0), 0.01, (2,))
+    Array([ -32.423977, -229.23515 ], dtype=float32)
     """
     dtype = float_dtype("loggamma", dtype)
     a = parameter("loggamma", a, dtype)
@@ -76,6 +78,7 @@ def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Arra
 
     >>> from wengert import random
     >>> random.beta(random.key(0), 2.0, 3.0, (2,))
+    Array([0.16225049, 0.79173154], dtype=float32)
     """
     dtype = float_dtype("beta", dtype)
     a, b = (parameter("beta", x, dtype) for x in (a, b))
@@ -100,6 +103,7 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Arr
     >>> import wengert.numpy as wnp
     >>> from wengert import random
     >>> random.dirichlet(random.key(0), wnp.array([1.0, 2.0, 3.0]))
+    Array([0.04963464, 0.3936033 , 0.55676204], dtype=float32)
     """
     dtype = float_dtype("dirichlet", dtype)
     alpha = parameter("dirichlet", alpha, dtype)
@@ -125,6 +129,7 @@ def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.chisquare(random.key(0), 3.0, (2,))
+    Array([3.8422465, 3.6238317], dtype=float32)
     """
     dtype = float_dtype("chisquare", dtype)
     df = parameter("chisquare", df, dtype)
@@ -147,6 +152,7 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
 
     >>> from wengert import random
     >>> random.f(random.key(0), 3.0, 5.0, (2,))
+    Array([3.981699  , 0.06423818], dtype=float32)
     """
     dtype = float_dtype("f", dtype)
     dfnum, dfden = (parameter("f", x, dtype) for x in (dfnum, dfden))
@@ -167,6 +173,7 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.t(random.key(0), 3.0, (2,))
+    Array([-0.03056995, -2.3325908 ], dtype=float32)
     """
     dtype = float_dtype("t", dtype)
     df = parameter("t", df, dtype)
@@ -188,8 +195,12 @@ def generalized_normal(key: Any, p: Any, shape: Any = (), dtype: Any = None) -> 
 
     >>> from wengert import random
     >>> random.generalized_normal(random.key(0), 1.5, (2,))
+    Array([-0.29960674,  1.0520556 ], dtype=float32)
     """
-    shape, dtype = shape_of("generalized_normal", shape), float_dtype("generalized_normal", dtype)
+    shape, dtype = (
+        shape_of("generalized_normal", shape),
+        float_dtype("generalized_normal", dtype),
+    )
     p = parameter("generalized_normal", p, dtype)
     return _generalized_normal(take_key("generalized_normal", key), p, shape, dtype)
 
@@ -210,11 +221,13 @@ def ball(key: Any, d: int, p: Any = 2.0, shape: Any = (), dtype: Any = None) -> 
       shape: of the result without its last dimension, which is `d`.
       dtype: a floating dtype; by default float32.
 
-    F. Barthe, O. Guédon, S. Mendelson, A. Naor, "A probabilistic approach to the geometry of the
-    l_p^n-ball" (2005).
+    F. Barthe, O. Guédon, S. Mendelson, A. Naor, "A probabilistic approach to the geometry of
+    the l_p^n-ball" (2005).
 
     >>> from wengert import random
     >>> random.ball(random.key(0), 2, shape=(2,))
+    Array([[ 0.29154798, -0.7957645 ],
+           [-0.36523607,  0.8038861 ]], dtype=float32)
     """
     dtype, shape = float_dtype("ball", dtype), shape_of("ball", shape)
     (d,) = shape_of("ball", d)

@@ -35,6 +35,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.exponential(random.key(0), (2,))
+    Array([0.24372306, 1.630274  ], dtype=float32)
     """
     shape, dtype = shape_of("exponential", shape), float_dtype("exponential", dtype)
     return _exponential(take_key("exponential", key), shape, dtype)
@@ -56,6 +57,7 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
 
     >>> from wengert import random
     >>> random.gumbel(random.key(0), (2,))
+    Array([-0.42599323,  1.5232526 ], dtype=float32)
     """
     shape, dtype = shape_of("gumbel", shape), float_dtype("gumbel", dtype)
     check_mode("gumbel", mode)
@@ -89,6 +91,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.laplace(random.key(0), (2,))
+    Array([ 0.8379631 , -0.93712705], dtype=float32)
     """
     shape, dtype = shape_of("laplace", shape), float_dtype("laplace", dtype)
     low = -1.0 + float(float_info(dtype).epsneg)
@@ -106,6 +109,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.logistic(random.key(0), (2,))
+    Array([-1.2873874,  1.4122725], dtype=float32)
     """
     shape, dtype = shape_of("logistic", shape), float_dtype("logistic", dtype)
     u = _uniform(take_key("logistic", key), shape, dtype, float(float_info(dtype).tiny))
@@ -122,6 +126,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.cauchy(random.key(0), (2,))
+    Array([-1.2378461,  1.4145662], dtype=float32)
     """
     shape, dtype = shape_of("cauchy", shape), float_dtype("cauchy", dtype)
     u = _uniform(take_key("cauchy", key), shape, dtype, float(float_info(dtype).eps))
@@ -139,6 +144,7 @@ def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.pareto(random.key(0), 3.0, (2,))
+    Array([1.0846323, 1.7218938], dtype=float32)
     """
     dtype = float_dtype("pareto", dtype)
     b = parameter("pareto", b, dtype)
@@ -157,6 +163,7 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Arra
 
     >>> from wengert import random
     >>> random.rayleigh(random.key(0), 2.0, (2,))
+    Array([3.4998405, 1.3206109], dtype=float32)
     """
     dtype = float_dtype("rayleigh", dtype)
     scale = parameter("rayleigh", scale, dtype)
@@ -178,6 +185,7 @@ def weibull_min(
 
     >>> from wengert import random
     >>> random.weibull_min(random.key(0), 1.0, 2.0, (2,))
+    Array([0.49368316, 1.2768219 ], dtype=float32)
     """
     dtype, shape = float_dtype("weibull_min", dtype), shape_of("weibull_min", shape)
     scale, concentration = (parameter("weibull_min", x, dtype) for x in (scale, concentration))
@@ -198,6 +206,7 @@ def triangular(
 
     >>> from wengert import random
     >>> random.triangular(random.key(0), -1.0, 0.0, 1.0, (2,))
+    Array([-0.34228373,  0.37409925], dtype=float32)
     """
     dtype = float_dtype("triangular", dtype)
     left, mode, right = (parameter("triangular", x, dtype) for x in (left, mode, right))

@@ -5,8 +5,8 @@ the words. Typed keys (`key`) are `KeyArray`s and carry that name. Raw keys (`PR
 uint32 arrays of shape (2,) and are always read in the original layout.
 
 Both implementations are Threefry-2x32 and give JAX's bits: `"threefry2x32"`, the default, is
-JAX's original layout (`jax_threefry_partitionable=False`); `"threefry2x32_partitionable"` is the
-layout that JAX has used by default since version 0.5. A key is never changed by being
+JAX's original layout (`jax_threefry_partitionable=False`); `"threefry2x32_partitionable"` is
+the layout that JAX has used by default since version 0.5. A key is never changed by being
 used: a function of the same key gives the same numbers, so split first.
 """
 
@@ -66,6 +66,14 @@ class KeyArray:
 
     Attributes:
       impl: the name of the implementation.
+
+    >>> import wengert
+    >>> from wengert import random
+    >>> keys = random.split(random.key(0), 3)
+    >>> keys.shape, keys[1:].shape
+    ((3,), (2,))
+    >>> wengert.vmap(random.uniform)(keys).shape
+    (3,)
     """
 
     __slots__ = ("_data", "impl")
@@ -165,7 +173,9 @@ def rows(data: Value) -> list[Value]:
     ends = data.shape[1:]
     zeros = (0,) * len(ends)
     return [
-        reshape(slice_(data, start_indices=(i, *zeros), limit_indices=(i + 1, *ends)), shape=ends)
+        reshape(
+            slice_(data, start_indices=(i, *zeros), limit_indices=(i + 1, *ends)), shape=ends
+        )
         for i in range(data.shape[0])
     ]
 
@@ -189,13 +199,13 @@ def as_keys(name: str, keys: Any) -> KeyArray:
     data = as_array(keys)
     if data.dtype != UINT32:
         raise errors.DTypeError(
-            f"{name} needs a random key: uint32 words, got an array of dtype {data.dtype.name}. "
-            "Make keys with wengert.random.key(seed)."
+            f"{name} needs a random key: uint32 words, got an array of dtype "
+            f"{data.dtype.name}. Make keys with wengert.random.key(seed)."
         )
     if data.shape[-1:] != (2,):
         raise errors.ShapeError(
-            f"{name} needs a random key, which has two words: shape (..., 2), got {data.shape}. "
-            "Make keys with wengert.random.key(seed)."
+            f"{name} needs a random key, which has two words: shape (..., 2), got "
+            f"{data.shape}. Make keys with wengert.random.key(seed)."
         )
     return KeyArray(data, DEFAULT_IMPL)
 
@@ -257,11 +267,15 @@ def _seed_words(name: str, seed: Any) -> Value:
         if not -(2**63) <= seed < 2**64:
             raise OverflowError(f"{name}: the seed {seed} does not fit 64 bits.")
         small = -(2**31) <= seed < 2**31
-        dtype: Callable[..., Any] = np.int32 if small else np.int64 if seed < 2**63 else np.uint64
+        dtype: Callable[..., Any] = (
+            np.int32 if small else np.int64 if seed < 2**63 else np.uint64
+        )
         seed = dtype(seed)
     if type(seed) is KeyArray:
         raise TypeError(f"{name} takes an integer seed, got a random key.")
     data = as_array(seed)
+    if data.dtype.kind not in "iu":
+        raise errors.DTypeError(f"{name} takes an integer seed, got {data.type}.")
     if data.shape:
         raise errors.ShapeError(
             f"{name} takes a single seed, got an array of shape {data.shape}. Map over seeds: "
@@ -275,8 +289,8 @@ def PRNGKey(seed: Any, *, impl: Any = None) -> Any:
 
     Args:
       seed: an integer of at most 64 bits. Its upper 32 bits are the first word: 0 for a Python
-        int that fits int32 (as in JAX by default), and never cut off for a larger one (as in JAX
-        with `jax_enable_x64`). An int64 array keeps its sign bits too.
+        int that fits int32 (as in JAX by default), and never cut off for a larger one (as in
+        JAX with `jax_enable_x64`). An int64 array keeps its sign bits too.
       impl: accepted as in JAX; the words do not depend on it, and raw keys are read in the
         original layout.
 
@@ -306,7 +320,12 @@ def key(seed: Any, *, impl: Any = None, dtype: Any = None) -> KeyArray:
 
 
 def key_dtype(impl: Any = None) -> KeyType:
-    """The dtype of keys with this implementation."""
+    """The dtype of keys with this implementation.
+
+    >>> from wengert import random
+    >>> random.key(0).dtype == random.key_dtype("threefry2x32")
+    True
+    """
     return KeyType(_implementation(impl))
 
 
@@ -327,6 +346,10 @@ def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -
       key_bits_array: uint32, with a last dimension of 2.
       impl: the implementation, as in `key`.
       dtype: the same, by its other name.
+
+    >>> from wengert import random
+    >>> random.wrap_key_data(random.PRNGKey(7)) == random.key(7)
+    Array(True, dtype=bool)
     """
     if type(key_bits_array) is KeyArray:
         raise TypeError("wrap_key_data takes an array of words, got typed keys.")
@@ -361,7 +384,9 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     Array([2718843009, 1272950319], dtype=uint32)
     """
     taken = take_key("split", key)
-    shape = tuple(map(operator.index, num)) if isinstance(num, Sequence) else (operator.index(num),)
+    shape = (
+        tuple(map(operator.index, num)) if isinstance(num, Sequence) else (operator.index(num),)
+    )
     if any(n < 0 for n in shape):
         raise errors.ShapeError(f"split makes a number of keys, or a shape of them, got {num}.")
     return _like(key, random_split(taken._data, shape=shape, layout=taken.impl), taken.impl)
@@ -379,8 +404,10 @@ def fold_in(key: Any, data: Any) -> Any:
 
     >>> from wengert import random
     >>> key = random.PRNGKey(0)
-    >>> [random.fold_in(key, step) for step in range(2)]
-    [Array([1797259609, 2579123966], dtype=uint32), Array([ 928981903, 3453687069], dtype=uint32)]
+    >>> for step in range(2):
+    ...     print(random.fold_in(key, step))
+    [1797259609 2579123966]
+    [ 928981903 3453687069]
     """
     base = single_key("fold_in", key)
     if isinstance(data, int) and not 0 <= data < 2**32:
@@ -400,6 +427,14 @@ def fold_in(key: Any, data: Any) -> Any:
 
 
 def clone(key: Any) -> Any:
-    """The same key, declared unused: what `debug_key_reuse` is told when reuse is meant."""
+    """The same key, declared unused: what `debug_key_reuse` is told when reuse is meant.
+
+    >>> import wengert
+    >>> from wengert import random
+    >>> with wengert.config.debug_key_reuse(True):
+    ...     key = random.key(0)
+    ...     first = random.uniform(key)
+    ...     again = random.uniform(random.clone(key))
+    """
     keys = as_keys("clone", key)
     return _like(key, keys._data, keys.impl)

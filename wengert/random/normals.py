@@ -46,8 +46,11 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.normal(random.key(0), (3,))
+    Array([ 1.8160863 , -0.48262316,  0.33988908], dtype=float32)
     """
-    return _normal(take_key("normal", key), shape_of("normal", shape), _inexact("normal", dtype))
+    return _normal(
+        take_key("normal", key), shape_of("normal", shape), _inexact("normal", dtype)
+    )
 
 
 def _inexact(name: str, dtype: Any) -> DType:
@@ -78,6 +81,7 @@ def truncated_normal(
 
     >>> from wengert import random
     >>> random.truncated_normal(random.key(0), -1.0, 1.0, (3,))
+    Array([ 0.9065213 , -0.32263696,  0.22965004], dtype=float32)
     """
     dtype = float_dtype("truncated_normal", dtype)
     lower, upper = (parameter("truncated_normal", x, dtype) for x in (lower, upper))
@@ -102,6 +106,7 @@ def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) 
 
     >>> from wengert import random
     >>> random.lognormal(random.key(0), 0.5, (2,))
+    Array([0.6754454, 1.5345273], dtype=float32)
     """
     dtype = float_dtype("lognormal", dtype)
     sigma = parameter("lognormal", sigma, dtype)
@@ -119,6 +124,7 @@ def maxwell(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.maxwell(random.key(0), (2,))
+    Array([1.4505162, 1.2781664], dtype=float32)
     """
     shape, dtype = shape_of("maxwell", shape), float_dtype("maxwell", dtype)
     return _maxwell(take_key("maxwell", key), shape, dtype)
@@ -143,6 +149,7 @@ def double_sided_maxwell(
 
     >>> from wengert import random
     >>> random.double_sided_maxwell(random.key(0), 0.0, 1.0, (2,))
+    Array([-0.91782945,  1.7049214 ], dtype=float32)
     """
     name = "double_sided_maxwell"
     dtype, shape = float_dtype(name, dtype), shape_of(name, shape)
@@ -165,6 +172,7 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.wald(random.key(0), 2.0, (2,))
+    Array([2.1449945 , 0.75963616], dtype=float32)
     """
     dtype = float_dtype("wald", dtype)
     mean = parameter("wald", mean, dtype)
@@ -180,14 +188,19 @@ def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Array:
 
 
 def multivariate_normal(
-    key: Any, mean: Any, cov: Any, shape: Any = None, dtype: Any = None, method: str = "cholesky"
+    key: Any,
+    mean: Any,
+    cov: Any,
+    shape: Any = None,
+    dtype: Any = None,
+    method: str = "cholesky",
 ) -> Array:
     """Normal vectors with a mean and a covariance matrix.
 
     Args:
       key: a random key.
       mean: `(..., n)`.
-      cov: `(..., n, n)`, positive definite; the dimensions before broadcast with those of `mean`.
+      cov: `(..., n, n)`, positive definite; leading dimensions broadcast with those of `mean`.
       shape: of the result without its last dimension; by default what broadcasting gives.
       dtype: a floating dtype; by default that of `mean` and `cov`.
       method: how `cov` is factored: `"cholesky"`, or `"eigh"` or `"svd"` for singular matrices.
@@ -196,12 +209,15 @@ def multivariate_normal(
     >>> from wengert import random
     >>> cov = wnp.array([[2.0, 0.5], [0.5, 1.0]])
     >>> random.multivariate_normal(random.key(0), wnp.zeros(2), cov)
+    Array([-1.1098267 ,  0.52367413], dtype=float32)
     """
     name = "multivariate_normal"
     mean, cov = promote_inexact(mean, cov)
     dtype = float_dtype(name, mean.dtype if dtype is None else dtype)
     if method not in ("cholesky", "eigh", "svd"):
-        raise ValueError(f"{name} has the methods 'cholesky', 'eigh' and 'svd', not {method!r}.")
+        raise ValueError(
+            f"{name} has the methods 'cholesky', 'eigh' and 'svd', not {method!r}."
+        )
     n = mean.shape[-1] if mean.shape else None
     if n is None or cov.shape[-2:] != (n, n):
         raise errors.ShapeError(

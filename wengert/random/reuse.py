@@ -4,7 +4,8 @@ A key is known by its words, so that two views of one key are one key. Only conc
 followed: what happens inside `jit` or `vmap` is not. Making a key anew (from its seed, by
 splitting, by `clone`) declares it unused again; that is how a run may be repeated.
 
-The record is emptied when the setting changes, and holds the latest `CAPACITY` keys.
+Every thread has a record of its own. It is emptied when the setting changes there, and holds
+the latest `CAPACITY` uses.
 """
 
 from __future__ import annotations
@@ -17,23 +18,45 @@ from wengert import config, errors
 from wengert.core.array import Array
 from wengert.core.interpreter import location
 
-#: How many used keys are remembered; the oldest are forgotten first.
+#: How many uses are remembered; the oldest are forgotten first.
 CAPACITY = 1 << 16
 
-_LOCK = threading.Lock()
-#: (words, folded data or None) -> what used the key first, and where.
-_USED: OrderedDict[tuple[bytes, int | None], str] = OrderedDict()
-#: words -> the second parts of their entries above.
-_ENTRIES: defaultdict[bytes, set[int | None]] = defaultdict(set)
+
+class Record(threading.local):
+    """What has been used in this thread.
+
+    Attributes:
+      used: (words, folded data or None) -> what used the key first, and where.
+      entries: words -> the second parts of their entries in `used`.
+    """
+
+    def __init__(self) -> None:
+        self.used: OrderedDict[tuple[bytes, int | None], str] = OrderedDict()
+        self.entries: defaultdict[bytes, set[int | None]] = defaultdict(set)
+
+    def add(self, words: bytes, folded: int | None, what: str) -> None:
+        """Note a use; the oldest one gives way."""
+        self.used[words, folded] = what
+        self.entries[words].add(folded)
+        if len(self.used) > CAPACITY:
+            (oldest, part), _ = self.used.popitem(last=False)
+            self.entries[oldest].discard(part)
+            if not self.entries[oldest]:
+                del self.entries[oldest]
+
+    def drop(self, words: bytes) -> None:
+        """Forget all uses of a key."""
+        for folded in self.entries.pop(words, ()):
+            del self.used[words, folded]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.used.clear()
+        self.entries.clear()
 
 
-def _forget() -> None:
-    with _LOCK:
-        _USED.clear()
-        _ENTRIES.clear()
-
-
-config.debug_key_reuse.on_change(_forget)
+record = Record()
+config.debug_key_reuse.on_change(record.clear)
 
 
 def consume(name: str, data: Any) -> None:
@@ -47,7 +70,11 @@ def consume(name: str, data: Any) -> None:
 
 
 def fold(data: Any, word: Any) -> None:
-    """Note that an integer was folded into a single key; each integer may be, once."""
+    """Note that an integer was folded into a single key; each integer may be, once.
+
+    Raises:
+      KeyReuseError: when it was before.
+    """
     if type(data) is Array and type(word) is Array:
         _use("fold_in", data._value.tobytes(), int(word._value))
 
@@ -55,38 +82,21 @@ def fold(data: Any, word: Any) -> None:
 def renew(data: Any) -> None:
     """Note that keys were made, one or many: they are unused, whatever their words."""
     if type(data) is Array:
-        with _LOCK:
-            for row in data._value.reshape(-1, 2):
-                words = row.tobytes()
-                for folded in _ENTRIES.pop(words, ()):
-                    del _USED[words, folded]
+        for row in data._value.reshape(-1, 2):
+            record.drop(row.tobytes())
 
 
 def _use(name: str, words: bytes, folded: int | None) -> None:
     where = location()
-    with _LOCK:
-        before = _USED.get((words, folded))
-        if before is None:
-            _USED[words, folded] = f"{name}{_at(where)}"
-            _ENTRIES[words].add(folded)
-            if len(_USED) > CAPACITY:
-                _drop_oldest()
-            return
+    use = f"{name} at {where}" if where is not None else name
+    before = record.used.get((words, folded))
+    if before is None:
+        record.add(words, folded, use)
+        return
     again = "" if folded is None else f" with the same data, {folded},"
     raise errors.KeyReuseError(
-        f"a random key is used a second time{again} by {name}{_at(where)}\n"
+        f"a random key is used a second time{again} by {use}\n"
         f"  it was used before by {before}\n"
-        "Both uses get the same random bits. Split the key first, key, subkey = split(key), and "
-        "use each key once; random.clone(key) says that a repetition is meant."
+        "Both uses get the same random bits. Split the key first, key, subkey = split(key), "
+        "and use each key once; random.clone(key) says that a repetition is meant."
     )
-
-
-def _drop_oldest() -> None:
-    (words, folded), _ = _USED.popitem(last=False)
-    _ENTRIES[words].discard(folded)
-    if not _ENTRIES[words]:
-        del _ENTRIES[words]
-
-
-def _at(where: Any) -> str:
-    return f" at {where}" if where is not None else ""

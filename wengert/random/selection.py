@@ -36,6 +36,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> A
 
     >>> from wengert import random
     >>> random.permutation(random.key(0), 5)
+    Array([1, 0, 4, 3, 2], dtype=int32)
     """
     x = as_array(x)
     if not x.shape and not dtypes.is_integer(x.dtype):
@@ -98,6 +99,7 @@ def choice(
 
     >>> from wengert import random
     >>> random.choice(random.key(0), 5, (3,), replace=False)
+    Array([1, 0, 4], dtype=int32)
     """
     if not isinstance(shape, tuple | list):
         raise TypeError(f"choice needs a tuple for its shape, got {shape!r}.")
@@ -144,7 +146,8 @@ def _indices(
     (p,) = promote_inexact(np.asarray(p, np.float32) if isinstance(p, list | tuple) else p)
     if p.shape != (total,):
         raise errors.ShapeError(
-            f"choice among {total} elements needs probabilities of shape ({total},), got {p.shape}."
+            f"choice among {total} elements needs probabilities of shape ({total},), got "
+            f"{p.shape}."
         )
     if replace:
         cumulative = cumsum(p, axis=0)

@@ -107,8 +107,8 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
     Args:
       key: a random key.
       shape: of the result.
-      minval, maxval: the ends of the range; integers or integer arrays that broadcast to `shape`.
-        `maxval` may be one more than the dtype holds.
+      minval, maxval: the ends of the range; integers, or integer arrays that broadcast to
+        `shape`. `maxval` may be one more than the dtype holds.
       dtype: an integer dtype; by default int32.
 
     Raises:

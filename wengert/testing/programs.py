@@ -144,10 +144,13 @@ def _indexing(rng: np.random.Generator, values: Sequence[Any]) -> Step | None:
         (f"{{}}[{last}:]", lambda x: x[last:]),
         ("{}[..., None]", lambda x: x[..., None]),
         (f"{{}}[np.array({rows})]", lambda x: x[picked]),
-        (f"{{}}.at[{last}].set(0.5)", lambda x: x.at[last].set(0.5)),
-        (f"{{}}.at[np.array({rows})].add(0.25)", lambda x: x.at[picked].add(0.25)),
         (f"{{0}}.at[{last}].multiply({{0}}[0])", lambda x: x.at[last].multiply(x[0])),
     ]
+    if _floating(values[i]):
+        choices += [
+            (f"{{}}.at[{last}].set(0.5)", lambda x: x.at[last].set(0.5)),
+            (f"{{}}.at[np.array({rows})].add(0.25)", lambda x: x.at[picked].add(0.25)),
+        ]
     text, function = choices[int(rng.integers(len(choices)))]
     return Step(text, function, (i,))
 

@@ -10,92 +10,77 @@ from wengert import errors
 from wengert.core import dtypes, tree
 from wengert.core.array import as_array
 from wengert.core.interpreter import Params
-from wengert.core.primitive import Primitive, Value, Zero
-from wengert.core.tracing import trace
-from wengert.engines.eager import run_program
-from wengert.primitives.basis import instantiate
+from wengert.core.primitive import Value, Zero
+from wengert.primitives.basis import add_tangents
+from wengert.transforms.closures import check_nesting, closed_over, closing
 from wengert.transforms.custom import (
-    ProgramFunction,
+    CustomCall,
     Signature,
-    batched_function,
+    SymbolicZero,
+    accepted,
     flat_function,
+    is_zero,
+    run_batched,
 )
-from wengert.transforms.linearize import float0_zeros
+from wengert.transforms.jvp import jvp_flat
+from wengert.transforms.linearize import tangent_result
 
 
-class CustomJVPCall(Primitive):
+class CustomJVPCall(CustomCall):
     """A call of a function that brings its own pushforward.
 
-    Parameters: `fun(*flat) -> flat`, `rule(flat primals, flat tangents) -> (flat, flat)`. The
-    first `closed` operands are values that the function closed over when it was traced; the
-    rule does not know them, and derivatives with respect to them are those of the function.
+    Its rule is `rule(held, primals, tangents) -> (out, out_tangents)`; tangents may be `Zero`.
     """
 
     name = "custom_jvp_call"
-    multiple_results = True
-
-    @staticmethod
-    def compute(*values: Any, fun: Any, rule: Any, closed: int) -> list[Any]:
-        return run_program(fun.program, values)
-
-    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
-        return params["fun"](*args)
-
-    def type_rule(self, *types: Any, **params: Any) -> Any:
-        return params["fun"].program.out_types
+    rules = ("rule",)
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
         closed = params["closed"]
-        out, out_tangents = params["rule"](primals[closed:], tangents[closed:])
+        held, args = primals[:closed], primals[closed:]
+        out, out_tangents = self._by_rule(primals, tangents[closed:], params)
         if any(type(t) is not Zero for t in tangents[:closed]):
-            raise errors.CustomRuleError(
-                "forward mode with respect to a value that a custom_jvp function closed over "
-                "under jit is not defined by its rule. Pass the value as an argument."
-            )
+            _, more, _ = jvp_flat(lambda h: params["fun"](h, args), held, tangents[:closed])
+            out_tangents = [*map(add_tangents, more, out_tangents)]
         return out, out_tangents
 
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         closed = params["closed"]
-        followed = interpreter.primals(args[:closed])
-        if any(a is not p for a, p in zip(args[:closed], followed, strict=True)):
-            out = params["fun"](*args[:closed], *interpreter.primals(args[closed:]))
-            primals = interpreter.primals(args)[closed:]
-            tangents = [interpreter.tangent_of(a) for a in args[closed:]]
-            _, out_tangents = params["rule"](primals, tangents)
-            return [interpreter.joined(o, t) for o, t in zip(out, out_tangents, strict=True)]
-        return interpreter.linearize_by_jvp(self, args, params)
+        primals = interpreter.primals(args)
+        tangents = [interpreter.tangent_of(a) for a in args]
+        out, out_tangents = self._by_rule(primals, tangents[closed:], params)
+        if any(type(t) is not Zero for t in tangents[:closed]):
+            followed = params["fun"](args[:closed], primals[closed:])
+            out_tangents = [
+                add_tangents(interpreter.tangent_of(f), t)
+                for f, t in zip(followed, out_tangents, strict=True)
+            ]
+        return [interpreter.joined(o, t) for o, t in zip(out, out_tangents, strict=True)]
 
-    def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
-        program = trace(lambda leaves: params["fun"](*leaves), [a.type for a in args])
-        captured = program.constant_values
-        params = {
-            "fun": ProgramFunction(program.closed()),
-            "rule": params["rule"],
-            "closed": params["closed"] + len(captured),
-        }
-        return interpreter.record(self, [*captured, *args], params)
+    def _by_rule(
+        self, primals: Sequence[Value], tangents: Sequence[Value], params: Params
+    ) -> tuple[list[Value], list[Value]]:
+        """Results, and their tangents as far as they come from the arguments."""
+        if all(type(t) is Zero for t in tangents):
+            out = self(*primals, **params)
+            return out, [Zero(o.type) for o in out]
+        closed = params["closed"]
+        out, out_tangents = params["rule"](primals[:closed], primals[closed:], tangents)
+        return out, out_tangents
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         values, dims = interpreter.split(args)
-        closed, rule = params["closed"], params["rule"]
-        count = len(args) - closed
-        cell: list[int] = []
+        closed, fun, rule = params["closed"], params["fun"], params["rule"]
+        held_dims, arg_dims = dims[:closed], dims[closed:]
 
-        def flat_rule(*both: Value) -> list[Any]:
-            out, tangents = rule(both[:count], both[count:])
-            cell[:] = [len(out)]
-            return [*out, *(instantiate(t) for t in tangents)]
+        def batched_fun(held: Sequence[Value], args: Sequence[Value]) -> list[Any]:
+            one = lambda *parts: [fun(*parts)]  # noqa: E731
+            return run_batched(interpreter, one, (held, args), (held_dims, arg_dims))[0]
 
-        def batched_rule(primals: Sequence[Value], tangents: Sequence[Value]) -> Any:
-            run = batched_function(interpreter, flat_rule, [*dims[closed:], *dims[closed:]])
-            out = run(*primals, *(instantiate(t) for t in tangents))
-            return out[: cell[0]], out[cell[0] :]
+        def batched_rule(*parts: Sequence[Value]) -> Any:
+            return tuple(run_batched(interpreter, rule, parts, (held_dims, arg_dims, arg_dims)))
 
-        batched = {
-            "fun": batched_function(interpreter, params["fun"], dims),
-            "rule": batched_rule,
-            "closed": closed,
-        }
+        batched = {"fun": batched_fun, "rule": batched_rule, "closed": closed}
         out = interpreter.parent.apply(self, values, batched)
         return [interpreter.tracer(o, 0) for o in out]
 
@@ -138,10 +123,18 @@ class custom_jvp:
         self.fun = fun
         self.signature = Signature(fun, nondiff_argnums, nondiff_argnames)
         self.jvp: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
-    def defjvp(self, jvp: Callable[..., Any]) -> Callable[..., Any]:
-        """Set the rule; returns it, so that this is a decorator too."""
+    def defjvp(
+        self, jvp: Callable[..., Any], symbolic_zeros: bool = False
+    ) -> Callable[..., Any]:
+        """Set the rule; returns it, so that this is a decorator too.
+
+        With `symbolic_zeros` the rule gets `SymbolicZero` for tangents that are known to vanish,
+        instead of arrays of zeros, and may return them.
+        """
         self.jvp = jvp
+        self.symbolic_zeros = symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable[..., Any] | None) -> None:
@@ -181,8 +174,12 @@ class custom_jvp:
             return self.fun(*self.signature.merge(nondiff, free))
 
         flat = flat_function(body, in_tree, out_trees.append)
-        rule = _FlatRule(self.jvp, nondiff, in_tree, out_trees.append, self.signature.name)
-        out = custom_jvp_call(*values, fun=flat, rule=rule, closed=0)
+        rule = _FlatRule(self, nondiff, in_tree, out_trees.append)
+        held = closed_over(self.fun, self.jvp, nondiff)
+        out = custom_jvp_call(
+            *held, *values, fun=closing(held, flat), rule=closing(held, rule), closed=len(held)
+        )
+        check_nesting(out, self.signature.name)
         return tree.unflatten(out_trees[0], out)
 
 
@@ -190,29 +187,25 @@ class _FlatRule:
     """The user's rule on flat values, checked."""
 
     def __init__(
-        self,
-        rule: Any,
-        nondiff: list[Any],
-        in_tree: Any,
-        keep: Callable[[Any], None],
-        name: str,
+        self, owner: custom_jvp, nondiff: list[Any], in_tree: Any, keep: Callable[[Any], None]
     ) -> None:
-        self.rule = rule
+        self.rule: Any = owner.jvp
+        self.name = owner.signature.name
+        self.symbolic_zeros = owner.symbolic_zeros
         self.nondiff = nondiff
         self.in_tree = in_tree
         self.keep = keep
-        self.__name__ = name
 
     def __call__(self, primals: Sequence[Value], tangents: Sequence[Value]) -> Any:
-        filled = [instantiate_tangent(t, p) for t, p in zip(tangents, primals, strict=True)]
+        given = [self._given(t, p) for t, p in zip(tangents, primals, strict=True)]
         pair = self.rule(
             *self.nondiff,
             tuple(tree.unflatten(self.in_tree, primals)),
-            tuple(tree.unflatten(self.in_tree, filled)),
+            tuple(tree.unflatten(self.in_tree, given)),
         )
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise errors.CustomRuleError(
-                f"the jvp rule of {self.__name__} must return a pair (out, tangent_out); it "
+                f"the jvp rule of {self.name} must return a pair (out, tangent_out); it "
                 f"returned {type(pair).__name__}."
             )
         out, out_tree = tree.flatten(pair[0])
@@ -220,28 +213,28 @@ class _FlatRule:
         self.keep(out_tree)
         if out_tree != tangent_tree:
             raise errors.CustomRuleError(
-                f"the jvp rule of {self.__name__} must return results and tangents of one "
+                f"the jvp rule of {self.name} must return results and tangents of one "
                 f"structure; it returned {out_tree} and {tangent_tree}."
             )
         out = [as_array(o) for o in out]
         return out, [self._checked(t, o) for t, o in zip(tangent, out, strict=True)]
 
+    def _given(self, tangent: Value, primal: Value) -> Any:
+        """A tangent as the rule gets it: an array, of dtype float0 for an integer primal."""
+        if type(tangent) is not Zero:
+            return tangent
+        if self.symbolic_zeros:
+            return SymbolicZero(primal.type)
+        return tangent_result(tangent, primal)
+
     def _checked(self, tangent: Any, out: Value) -> Any:
-        if type(tangent) is Zero or not dtypes.is_inexact(out.dtype):
+        if is_zero(tangent) or not dtypes.is_inexact(out.dtype):
             return Zero(out.type)
         tangent = as_array(tangent)
-        weak = tangent.weak_type and dtypes.kind(tangent.dtype) <= dtypes.kind(out.dtype)
-        if tangent.shape != out.shape or not (tangent.dtype == out.dtype or weak):
+        fitting = accepted(tangent, out.type)
+        if fitting is None:
             raise errors.CustomRuleError(
-                f"the jvp rule of {self.__name__} returned a tangent of type {tangent.type} "
-                "for a "
+                f"the jvp rule of {self.name} returned a tangent of type {tangent.type} for a "
                 f"result of type {out.type}; shape and dtype must agree."
             )
-        return tangent if tangent.dtype == out.dtype else tangent.astype(out.dtype)
-
-
-def instantiate_tangent(tangent: Value, primal: Value) -> Any:
-    """A tangent as rules get it: an array, of dtype float0 for an integer primal."""
-    if type(tangent) is Zero and not dtypes.is_inexact(primal.dtype):
-        return float0_zeros(primal.shape)
-    return instantiate(tangent)
+        return fitting

@@ -14,112 +14,110 @@ from wengert import errors
 from wengert.core import dtypes, tree
 from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import Params
-from wengert.core.primitive import Primitive, Value, Zero
-from wengert.core.tracing import trace
-from wengert.engines.eager import run_program
-from wengert.primitives.basis import instantiate, move_axis, reduce_sum, zeros_like
+from wengert.core.primitive import Value, Zero
+from wengert.primitives.basis import add_tangents, move_axis, reduce_sum
+from wengert.transforms.closures import check_nesting, closed_over, closing
 from wengert.transforms.custom import (
-    ProgramFunction,
+    CustomCall,
     Signature,
-    batched_function,
+    SymbolicZero,
+    accepted,
     flat_function,
+    is_zero,
+    run_batched,
 )
-from wengert.transforms.linearize import Linearization
+from wengert.transforms.jvp import jvp_flat
+from wengert.transforms.linearize import tangent_result, transpose_flat
 from wengert.transforms.tape import Block
 
 
-class CustomVJPCall(Primitive):
+class CustomVJPCall(CustomCall):
     """A call of a function that brings its own pullback.
 
-    Parameters, all on flat values: `fun(*args) -> out`, `forward(*args) -> (out, residuals)`,
-    `backward(residuals, cotangents) -> cotangents` (which may be `Zero`). The first `closed`
-    operands are values that the function closed over when it was traced.
+    Its rules are `forward(held, args, perturbed) -> (out, residuals)`, where `perturbed` says
+    which arguments derivatives are taken of, and `backward(held, residuals, cotangents) ->
+    cotangents of the arguments`; cotangents, given and returned, may be `Zero`.
     """
 
     name = "custom_vjp_call"
-    multiple_results = True
-
-    @staticmethod
-    def compute(*values: Any, fun: Any, **_: Any) -> list[Any]:
-        return run_program(fun.program, values)
-
-    def evaluate(self, args: Sequence[Value], params: Params) -> Any:
-        return params["fun"](*args)
-
-    def type_rule(self, *types: Any, **params: Any) -> Any:
-        return params["fun"].program.out_types
+    rules = ("forward", "backward")
 
     def jvp(self, primals: Sequence[Value], tangents: Sequence[Value], **params: Any) -> Any:
         closed = params["closed"]
+        held, args = primals[:closed], primals[closed:]
+        perturbed = [type(t) is not Zero for t in tangents[closed:]]
+        if any(perturbed):
+            out, residuals = params["forward"](held, args, perturbed)
+            backward = functools.partial(params["backward"], held)
+            out_tangents = pushed(backward, residuals, [o.type for o in out], tangents[closed:])
+        else:
+            out = self(*primals, **params)
+            out_tangents = [Zero(o.type) for o in out]
         if any(type(t) is not Zero for t in tangents[:closed]):
-            raise errors.CustomRuleError(
-                "forward mode with respect to a value that a custom_vjp function closed over "
-                "under jit is not defined by its rule. Pass the value as an argument."
-            )
-        out, residuals = params["forward"](*primals[closed:])
-        types = [o.type for o in out]
-        return out, pushed(params["backward"], residuals, types, tangents[closed:])
+            _, more, _ = jvp_flat(lambda h: params["fun"](h, args), held, tangents[:closed])
+            out_tangents = [*map(add_tangents, more, out_tangents)]
+        return out, out_tangents
 
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         closed = params["closed"]
         primals = interpreter.primals(args)
-        out, residuals = params["forward"](*primals[closed:])
-        if closed and any(a is not p for a, p in zip(args[:closed], primals, strict=False)):
-            out = params["fun"](*args[:closed], *primals[closed:])
-        residuals = interpreter.primals(residuals)
+        perturbed = [a is not p for a, p in zip(args, primals, strict=True)]
+        if any(perturbed[closed:]):
+            out = self._linearize_by_rules(interpreter, args, primals, params)
+        else:
+            out = self(*primals, **params)
+        if any(perturbed[:closed]):
+            followed = params["fun"](args[:closed], primals[closed:])
+            more = [interpreter.tangent_of(f) for f in followed]
+            out = [interpreter.joined(o, t) for o, t in zip(out, more, strict=True)]
+        return out
+
+    @staticmethod
+    def _linearize_by_rules(
+        interpreter: Any, args: Sequence[Value], primals: Sequence[Value], params: Params
+    ) -> list[Value]:
+        closed = params["closed"]
+        held, values = primals[:closed], primals[closed:]
         terms = [
             (i, arg.index)
-            for i, (arg, primal) in enumerate(zip(args[closed:], primals[closed:], strict=True))
-            if arg is not primal
+            for i, (arg, value) in enumerate(zip(args[closed:], values, strict=True))
+            if arg is not value
         ]
-        types = [o.type for o in out]
-        extra = (params["backward"], residuals, [p.type for p in primals[closed:]], types)
-        return interpreter.block(custom_vjp_block, out, terms, extra)
-
-    def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
-        program = trace(lambda leaves: params["fun"](*leaves), [a.type for a in args])
-        captured = program.constant_values
-        params = {
-            **params,
-            "fun": ProgramFunction(program.closed()),
-            "closed": params["closed"] + len(captured),
-        }
-        return interpreter.record(self, [*captured, *args], params)
+        active = {i for i, _ in terms}
+        out, residuals = params["forward"](held, values, [i in active for i in range(len(values))])
+        backward = functools.partial(params["backward"], held)
+        types = [value.type for value in values]
+        extra = (backward, interpreter.primals(residuals), types, [o.type for o in out])
+        blocked: list[Value] = interpreter.block(custom_vjp_block, out, terms, extra)
+        return blocked
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         values, dims = interpreter.split(args)
-        closed, forward, backward = params["closed"], params["forward"], params["backward"]
-        outputs: list[int] = []
+        closed, fun, backward = params["closed"], params["fun"], params["backward"]
+        held_dims, arg_dims = dims[:closed], dims[closed:]
 
-        def flat_forward(*primals: Value) -> list[Any]:
-            out, residuals = forward(*primals)
-            outputs[:] = [len(out)]
-            return [*out, *residuals]
+        def batched_fun(held: Sequence[Value], args: Sequence[Value]) -> list[Any]:
+            one = lambda *parts: [fun(*parts)]  # noqa: E731
+            return run_batched(interpreter, one, (held, args), (held_dims, arg_dims))[0]
 
-        def batched_forward(*primals: Value) -> Any:
-            run = batched_function(interpreter, flat_forward, dims[closed:])
-            both = run(*primals)
-            return both[: outputs[0]], both[outputs[0] :]
+        def batched_forward(
+            held: Sequence[Value], args: Sequence[Value], perturbed: Sequence[bool]
+        ) -> Any:
+            one = lambda *parts: params["forward"](*parts, perturbed)  # noqa: E731
+            return tuple(run_batched(interpreter, one, (held, args), (held_dims, arg_dims)))
 
-        def batched_backward(residuals: Sequence[Value], cotangents: Sequence[Value]) -> Any:
-            count = len(residuals)
-            absent: list[bool] = []
-
-            def flat_backward(*both: Value) -> list[Any]:
-                pulled = backward(both[:count], both[count:])
-                absent[:] = [type(c) is Zero for c in pulled]
-                return [c for c in pulled if type(c) is not Zero]
-
-            given = [*residuals, *(instantiate(c) for c in cotangents)]
-            run = batched_function(interpreter, flat_backward, [0] * len(given))
-            present = iter(run(*given))
-            return [
-                Zero(v.type) if nothing else _placed(next(present), d)
-                for v, d, nothing in zip(values[closed:], dims[closed:], absent, strict=True)
-            ]
+        def batched_backward(
+            held: Sequence[Value], residuals: Sequence[Value], cotangents: Sequence[Value]
+        ) -> list[Any]:
+            parts = (held, residuals, cotangents)
+            part_dims = (held_dims, [0] * len(residuals), [0] * len(cotangents))
+            (pulled,) = run_batched(
+                interpreter, lambda *parts: [backward(*parts)], parts, part_dims
+            )
+            return [_placed(c, d) for c, d in zip(pulled, arg_dims, strict=True)]
 
         batched = {
-            "fun": batched_function(interpreter, params["fun"], dims),
+            "fun": batched_fun,
             "forward": batched_forward,
             "backward": batched_backward,
             "closed": closed,
@@ -130,6 +128,8 @@ class CustomVJPCall(Primitive):
 
 def _placed(cotangent: Value, dim: int | None) -> Value:
     """A batched cotangent for an operand with this batch dimension (summed if it has none)."""
+    if type(cotangent) is Zero:
+        return cotangent
     return reduce_sum(cotangent, axes=(0,)) if dim is None else move_axis(cotangent, 0, dim)
 
 
@@ -143,13 +143,20 @@ def pushed(
     tangents: Sequence[Value],
 ) -> list[Value]:
     """Tangents of the results, by transposing the pullback."""
-    zeros = [zeros_like(t) for t in out_types]
+    inexact = [i for i, t in enumerate(out_types) if dtypes.is_inexact(t.dtype)]
 
-    def pullback(cotangents: list[Any]) -> list[Any]:
-        return [instantiate(c) for c in backward(residuals, cotangents)]
+    def pullback(given: list[Any]) -> list[Any]:
+        cotangents: list[Any] = [Zero(t) for t in out_types]
+        for i, cotangent in zip(inexact, given, strict=True):
+            cotangents[i] = cotangent
+        pulled = backward(residuals, cotangents)
+        return [0 if type(c) is Zero else c for c in pulled]
 
-    transposed = Linearization(pullback, zeros).pull(tangents)
-    return [Zero(t) if v is None else v for v, t in zip(transposed, out_types, strict=True)]
+    transposed = transpose_flat(pullback, [out_types[i] for i in inexact], lambda _: tangents)
+    out: list[Any] = [Zero(t) for t in out_types]
+    for i, value in zip(inexact, transposed, strict=True):
+        out[i] = out[i] if value is None else value
+    return out
 
 
 class CustomVJPBlock(Block):
@@ -162,7 +169,9 @@ class CustomVJPBlock(Block):
             given[position] = tangents[index]
         return pushed(backward, residuals, out_types, given)
 
-    def pull_block(self, terms: Any, extra: Any, cotangents: Sequence[Value]) -> list[Value]:
+    def pull_block(
+        self, terms: Any, extra: Any, cotangents: Sequence[Value], masked: bool
+    ) -> list[Value]:
         backward, residuals, _, _ = extra
         pulled = backward(residuals, cotangents)
         return [pulled[position] for position, _ in terms]
@@ -205,10 +214,24 @@ class custom_vjp:
         self.signature = Signature(fun, nondiff_argnums, nondiff_argnames)
         self.fwd: Callable[..., Any] | None = None
         self.bwd: Callable[..., Any] | None = None
+        self.symbolic_zeros = False
 
-    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[..., Any]) -> None:
-        """Set the forward rule (result and residuals) and the backward rule (the pullback)."""
+    def defvjp(
+        self,
+        fwd: Callable[..., Any],
+        bwd: Callable[..., Any],
+        symbolic_zeros: bool = False,
+        optimize_remat: bool = False,
+    ) -> None:
+        """Set the forward rule (result and residuals) and the backward rule (the pullback).
+
+        With `symbolic_zeros` the leaves of the arguments come to `fwd` as `CustomVJPPrimal`,
+        which knows whether derivatives are taken of it, and cotangents that are known to vanish
+        come to `bwd` as `SymbolicZero`. `optimize_remat` is accepted; results do not change.
+        """
+        del optimize_remat
         self.fwd, self.bwd = fwd, bwd
+        self.symbolic_zeros = symbolic_zeros
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -223,39 +246,50 @@ class custom_vjp:
         nondiff, rest = self.signature.split(self.signature.positional(args, kwargs))
         leaves, in_tree = tree.flatten(rest)
         values = [as_array(leaf) for leaf in leaves]
-        rules = _FlatRules(self.fwd, self.bwd, nondiff, in_tree, rest, self.signature)
+        rules = _FlatRules(self, nondiff, in_tree, rest)
 
         def body(*free: Any) -> Any:
             return self.fun(*self.signature.merge(nondiff, free))
 
+        held = closed_over(self.fun, self.fwd, self.bwd, nondiff)
         out = custom_vjp_call(
+            *held,
             *values,
-            fun=flat_function(body, in_tree, rules.keep),
-            forward=rules.forward,
-            backward=rules.backward,
-            closed=0,
+            fun=closing(held, flat_function(body, in_tree, rules.keep)),
+            forward=closing(held, rules.forward),
+            backward=closing(held, rules.backward),
+            closed=len(held),
         )
+        check_nesting(out, name)
         return tree.unflatten(rules.out_tree, out)
+
+
+class CustomVJPPrimal:
+    """An argument as a forward rule with `symbolic_zeros` gets it.
+
+    Attributes:
+      value: the array.
+      perturbed: whether derivatives with respect to it are being taken.
+    """
+
+    __slots__ = ("perturbed", "value")
+
+    def __init__(self, value: Value, perturbed: bool) -> None:
+        self.value = value
+        self.perturbed = perturbed
 
 
 class _FlatRules:
     """The user's rules on flat values, checked."""
 
-    def __init__(
-        self,
-        fwd: Any,
-        bwd: Any,
-        nondiff: list[Any],
-        in_tree: Any,
-        rest: Any,
-        signature: Signature,
-    ) -> None:
-        self.fwd = fwd
-        self.bwd = bwd
+    def __init__(self, owner: custom_vjp, nondiff: list[Any], in_tree: Any, rest: Any) -> None:
+        self.fwd: Any = owner.fwd
+        self.bwd: Any = owner.bwd
+        self.signature = owner.signature
+        self.symbolic_zeros = owner.symbolic_zeros
         self.nondiff = nondiff
         self.in_tree = in_tree
         self.arguments = rest
-        self.signature = signature
         self.out_tree: Any = None
         self.residual_tree: Any = None
         self.in_types = [as_array(x).type for x in tree.leaves(rest)]
@@ -264,8 +298,11 @@ class _FlatRules:
         """Remember the structure of the result."""
         self.out_tree = out_tree
 
-    def forward(self, *leaves: Value) -> tuple[list[Any], list[Any]]:
+    def forward(
+        self, args: Sequence[Value], perturbed: Sequence[bool]
+    ) -> tuple[list[Any], list[Any]]:
         """Results and residuals."""
+        leaves = map(CustomVJPPrimal, args, perturbed) if self.symbolic_zeros else args
         free = tree.unflatten(self.in_tree, leaves)
         pair = self.fwd(*self.signature.merge(self.nondiff, free))
         if not isinstance(pair, tuple | list) or len(pair) != 2:
@@ -280,7 +317,7 @@ class _FlatRules:
 
     def backward(self, residuals: Sequence[Value], cotangents: Sequence[Value]) -> list[Any]:
         """Cotangents of the arguments."""
-        given = tree.unflatten(self.out_tree, [instantiate(c) for c in cotangents])
+        given = tree.unflatten(self.out_tree, map(self._given, cotangents))
         saved = tree.unflatten(self.residual_tree, residuals)
         pulled = self.bwd(*self.nondiff, saved, given)
         count = len(self.arguments)
@@ -301,6 +338,14 @@ class _FlatRules:
             out.extend(self._checked(number, argument, cotangent, types))
         return out
 
+    def _given(self, cotangent: Value) -> Any:
+        """A cotangent as the rule gets it: an array, of dtype float0 for an integer result."""
+        if type(cotangent) is not Zero:
+            return cotangent
+        if self.symbolic_zeros:
+            return SymbolicZero(cotangent.type)
+        return tangent_result(cotangent, cotangent.type)
+
     def _checked(self, number: int, argument: Any, cotangent: Any, types: Any) -> list[Any]:
         leaves, expected = tree.flatten(argument)
         if cotangent is None:
@@ -316,12 +361,12 @@ class _FlatRules:
         out = []
         for i, value in enumerate(got):
             type_ = next(types)
-            if value is None or type(value) is Zero or not dtypes.is_inexact(type_.dtype):
+            if value is None or is_zero(value) or not dtypes.is_inexact(type_.dtype):
                 out.append(Zero(type_))
                 continue
             value = as_array(value)
-            weak = value.weak_type and dtypes.kind(value.dtype) <= dtypes.kind(type_.dtype)
-            if value.shape != type_.shape or not (value.dtype == type_.dtype or weak):
+            fitting = accepted(value, type_)
+            if fitting is None:
                 path = tree.leaf_paths(argument)[i]
                 raise errors.CustomRuleError(
                     f"the backward rule of {self.signature.name} returned for argument {number}"
@@ -329,5 +374,5 @@ class _FlatRules:
                     "A "
                     "cotangent has the shape and dtype of its argument."
                 )
-            out.append(value if value.dtype == type_.dtype else value.astype(type_.dtype))
+            out.append(fitting)
         return out

@@ -51,7 +51,7 @@ def value_and_grad(
     >>> wengert.value_and_grad(lambda x: x ** 2)(3.0)
     (Array(9., dtype=float32, weak_type=True), Array(6., dtype=float32, weak_type=True))
     """
-    check_argnums(argnums)
+    argnums = checked_argnums(argnums)
     checks = _Checks(holomorphic, allow_int)
 
     @functools.wraps(fun, updated=())
@@ -77,7 +77,7 @@ def grad(
     >>> wengert.grad(wnp.dot)(wnp.array([1.0, 2.0]), wnp.array([3.0, 4.0]))
     Array([3., 4.], dtype=float32)
     """
-    check_argnums(argnums)
+    argnums = checked_argnums(argnums)
     checks = _Checks(holomorphic, allow_int)
 
     @functools.wraps(fun, updated=())
@@ -122,14 +122,19 @@ def _evaluate(
     return value, gradient, tree.map(primal, aux) if has_aux else None
 
 
-def check_argnums(argnums: Any) -> None:
-    """Check that `argnums` is an int or a sequence of ints."""
+def checked_argnums(argnums: Any) -> int | tuple[int, ...]:
+    """`argnums` as an int or a tuple of ints.
+
+    Raises:
+      ArgnumsError: when it is something else.
+    """
     numbers = argnums if isinstance(argnums, tuple | list) else (argnums,)
     if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
         raise errors.ArgnumsError(
             f"argnums must be an int or a sequence of ints, got {argnums!r}. "
             "Write argnums=0 or argnums=(0, 1)."
         )
+    return tuple(map(int, numbers)) if numbers is argnums else int(argnums)
 
 
 def _position(fun: Callable[..., Any], number: int, count: int) -> int:
@@ -147,7 +152,10 @@ def selected_args(fun: Callable[..., Any], args: tuple[Any, ...], argnums: Any) 
     """The argument (or tuple of arguments) that `argnums` chooses."""
     if type(argnums) is int:
         return args[_position(fun, argnums, len(args))]
-    return tuple(args[_position(fun, n, len(args))] for n in argnums)
+    positions = [_position(fun, n, len(args)) for n in argnums]
+    if len(set(positions)) < len(positions):
+        raise errors.ArgnumsError(f"argnums={argnums} names one argument twice.")
+    return tuple(args[n] for n in positions)
 
 
 def replaced_args(args: tuple[Any, ...], argnums: Any, chosen: Any) -> list[Any]:

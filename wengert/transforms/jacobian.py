@@ -28,9 +28,15 @@ from wengert.primitives.basis import (
 )
 from wengert.primitives.compare import select
 from wengert.primitives.shape import concatenate, slice_
-from wengert.transforms.grad import check_argnums, grad, replaced_args, selected_args
+from wengert.transforms.grad import checked_argnums, grad, replaced_args, selected_args
 from wengert.transforms.jvp import jvp
-from wengert.transforms.linearize import Linearization, float0_zeros, primal, split_aux
+from wengert.transforms.linearize import (
+    Linearization,
+    float0_zeros,
+    like,
+    primal,
+    split_aux,
+)
 from wengert.transforms.vmap import batch_flat
 
 ChunkSize = int | Literal["auto"] | None
@@ -158,7 +164,7 @@ def _jacobian(
     chunk_size: ChunkSize,
     mode: Mode,
 ) -> Callable[..., Any]:
-    check_argnums(argnums)
+    argnums = checked_argnums(argnums)
     _check_chunk_size(chunk_size)
 
     @functools.wraps(fun, updated=())
@@ -190,23 +196,27 @@ def jacobian_blocks(
 ) -> list[list[Value]]:
     """The Jacobian of a linearization: a block per result leaf (rows) and input leaf."""
     outputs = linearized.primals
-    if _is_diagonal(linearized, inputs):
-        return _diagonal_blocks(linearized, inputs)
+    # a real function of complex numbers has its derivative in the pullback alone
+    mixed = any(dtypes.is_complex(x.dtype) for x in inputs) and not all(
+        dtypes.is_complex(x.dtype) for x in outputs
+    )
+    if not mixed and _is_diagonal(linearized, inputs):
+        return _diagonal_blocks(linearized, inputs, mode)
     columns = sum(x.size for x in inputs if dtypes.is_inexact(x.dtype))
     rows = sum(x.size for x in outputs if dtypes.is_inexact(x.dtype))
-    if mode == "forward" or (mode == "cheapest" and columns <= rows):
+    if mode == "forward" or (mode == "cheapest" and columns <= rows and not mixed):
         pushed = _through(
             linearized.push, inputs, outputs, columns, chunk_size, linearized.tape
         )
         by_input = [_split(p, inputs, leading=True) for p in pushed]
         return [
-            [_block(o, i, piece) for i, piece in zip(inputs, pieces, strict=True)]
+            [_block(o, i, piece, o) for i, piece in zip(inputs, pieces, strict=True)]
             for o, pieces in zip(outputs, by_input, strict=True)
         ]
     pulled = _through(linearized.pull, outputs, inputs, rows, chunk_size, linearized.tape)
     by_output = [_split(p, outputs, leading=False) for p in pulled]
     return [
-        [_block(o, i, by_output[b][a]) for b, i in enumerate(inputs)]
+        [_block(o, i, by_output[b][a], i) for b, i in enumerate(inputs)]
         for a, o in enumerate(outputs)
     ]
 
@@ -223,7 +233,9 @@ def _is_diagonal(linearized: Linearization, inputs: Sequence[Value]) -> bool:
     )
 
 
-def _diagonal_blocks(linearized: Linearization, inputs: Sequence[Value]) -> list[list[Value]]:
+def _diagonal_blocks(
+    linearized: Linearization, inputs: Sequence[Value], mode: Mode
+) -> list[list[Value]]:
     """Diagonal blocks: the linear map of a vector of ones holds them all."""
     columns: list[list[Value]] = []
     for i, x in enumerate(inputs):
@@ -231,17 +243,21 @@ def _diagonal_blocks(linearized: Linearization, inputs: Sequence[Value]) -> list
         pushed = linearized.push(tangents) if dtypes.is_inexact(x.dtype) else []
         columns.append([None if type(t) is Zero else t for t in pushed])
     return [
-        [_embedded(out, x, columns[b][a] if columns[b] else None) for b, x in enumerate(inputs)]
+        [
+            _embedded(out, x, columns[b][a] if columns[b] else None, mode)
+            for b, x in enumerate(inputs)
+        ]
         for a, out in enumerate(linearized.primals)
     ]
 
 
-def _embedded(out: Value, in_: Value, diagonal: Value) -> Value:
+def _embedded(out: Value, in_: Value, diagonal: Value, mode: Mode) -> Value:
     """The block with this diagonal (None: zero)."""
     if diagonal is None or not dtypes.is_inexact(out.dtype):
         zero = dtypes.is_inexact(in_.dtype) and dtypes.is_inexact(out.dtype)
         shape = (*out.shape, *in_.shape)
         return zeros_like(ArrayType(shape, out.dtype)) if zero else float0_zeros(shape)
+    diagonal = like(diagonal, out if mode == "forward" else in_)
     if not in_.shape:
         return diagonal
     mask = Array(np.eye(in_.size, dtype=bool).reshape(*in_.shape, *in_.shape))
@@ -314,11 +330,12 @@ def _split(stack: Value, parts: Sequence[Value], leading: bool) -> list[Value]:
     return pieces
 
 
-def _block(out: Value, in_: Value, piece: Value) -> Value:
+def _block(out: Value, in_: Value, piece: Value, model: Value) -> Value:
+    """The block of an output and an input, as weak as the model that its values belong to."""
     shape = (*out.shape, *in_.shape)
     if piece is None or not (dtypes.is_inexact(out.dtype) and dtypes.is_inexact(in_.dtype)):
         return float0_zeros(shape)
-    return piece if piece.shape == shape else reshape(piece, shape=shape)
+    return like(piece if piece.shape == shape else reshape(piece, shape=shape), model)
 
 
 def _chunk(

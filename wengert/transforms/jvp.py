@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert import errors
-from wengert.core import dtypes, tree
+from wengert.core import tree
 from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, state
 from wengert.core.primitive import Primitive, Value, Zero, type_of
-from wengert.primitives.basis import add_tangents, instantiate
-from wengert.transforms.linearize import check_tangents, float0_zeros, split_aux
+from wengert.primitives.basis import add_tangents
+from wengert.transforms.linearize import check_tangents, split_aux, tangent_result
 
 
 class TangentTracer(Tracer):
@@ -59,8 +59,11 @@ class TangentInterpreter(Interpreter):
     def joined(self, primal: Value, tangent: Value) -> Value:
         """Primal and tangent, as a rule returned them, as one value.
 
-        The primal may itself depend on followed values that the rule closed over.
+        Both may themselves depend on followed values that the rule closed over; the tangent of
+        a tangent does not matter.
         """
+        if type(tangent) is TangentTracer and tangent.tag is self.tag:
+            tangent = tangent.primal
         if type(primal) is TangentTracer and primal.tag is self.tag:
             tangent, primal = add_tangents(primal.tangent, tangent), primal.primal
         return primal if type(tangent) is Zero else TangentTracer(self.tag, primal, tangent)
@@ -135,13 +138,7 @@ def jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fa
 
     out, out_tangents, tag = jvp_flat(call, inputs, checked)
     result = tree.unflatten(out_tree, out)
-    tangent = tree.unflatten(
-        out_tree,
-        [
-            instantiate(t) if dtypes.is_inexact(p.dtype) else float0_zeros(p.shape)
-            for t, p in zip(out_tangents, out, strict=True)
-        ],
-    )
+    tangent = tree.unflatten(out_tree, map(tangent_result, out_tangents, out))
     if not has_aux:
         return result, tangent
     stripped = tree.map(

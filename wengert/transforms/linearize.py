@@ -19,10 +19,10 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes, tree
-from wengert.core.array import ArrayType, as_array
+from wengert.core.array import Array, ArrayType, as_array, detached
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, location, state
 from wengert.core.primitive import Primitive, Value, Zero, type_of
-from wengert.primitives.basis import add, instantiate, zeros_like
+from wengert.primitives.basis import Linear, add, minus_unit, unit, zeros_like
 from wengert.primitives.cast import convert
 from wengert.transforms.tape import PICK, Block, Tape
 
@@ -165,13 +165,15 @@ class LinearizeInterpreter(Interpreter):
     def _apply_to_tangents(
         self, primitive: Primitive, args: Sequence[Any], params: Params
     ) -> Any:
-        if primitive.inlines:
+        if primitive.inlines or primitive.inlines_tangents:
             return primitive.inline(args, params)
         operands = self.primals(args)
         active = [
             i for i, a in enumerate(args) if type(a) is LinearTracer and a.tag is self.tag
         ]
         if primitive.nondifferentiable or (primitive.multilinear and len(active) > 1):
+            raise errors.NonlinearRuleError(primitive.name, location())
+        if any(i not in active and is_nonzero(operands[i]) for i in summands(primitive, args)):
             raise errors.NonlinearRuleError(primitive.name, location())
         out_type = primitive.type_rule(*map(type_of, args), **params)
         hidden = [None if i in active else o for i, o in enumerate(operands)]
@@ -182,6 +184,23 @@ class LinearizeInterpreter(Interpreter):
         except (errors.MissingRuleError, TypeError, AttributeError) as error:
             raise errors.NonlinearRuleError(primitive.name, location()) from error
         return LinearTracer(self.tag, out_type, self.tape.append(entry))
+
+
+def summands(primitive: Primitive, args: Sequence[Any]) -> Sequence[int]:
+    """Positions of the operands whose sum the result is: all are tangents, or they are zero."""
+    if isinstance(primitive, Linear):
+        return () if primitive.multilinear else primitive.linear_positions(len(args))
+    partials = getattr(primitive, "partials", ())
+    return [i for i, p in enumerate(partials) if len(args) > 1 and p in (unit, minus_unit)]
+
+
+def is_nonzero(value: Value) -> bool:
+    """Whether a value is known not to be zero; NaN is taken for a zero times infinity."""
+    if type(value) is Array:
+        value = value._value
+    elif type(value) not in dtypes.SCALAR_TYPES:
+        return False
+    return bool(np.any((value != 0) & (value == value)))
 
 
 class Linearization:
@@ -237,15 +256,47 @@ class Linearization:
             for p, i in zip(self.primals, self.indices, strict=True)
         ]
 
-    def pull(self, cotangents: Sequence[Value], consume: bool = False) -> list[Value | None]:
-        """Cotangents of the inputs; None where they vanish."""
+    def pull(
+        self, cotangents: Sequence[Value], consume: bool = False, masked: bool = False
+    ) -> list[Value | None]:
+        """Cotangents of the inputs; None where they vanish. Arguments are those of the tape's."""
         outputs = [
             (index, cotangent)
             for index, cotangent in zip(self.indices, cotangents, strict=True)
             if index is not None and type(cotangent) is not Zero
         ]
-        pulled = self.tape.pull(outputs, consume)
+        pulled = self.tape.pull(outputs, consume, masked)
         return [None if i is None else pulled[i] for i in self.followed]
+
+
+def transpose_flat(
+    call: Callable[[list[Any]], list[Any]],
+    types: Sequence[ArrayType],
+    cotangents: Callable[[list[Any]], Sequence[Value]],
+) -> list[Value | None]:
+    """Cotangents of the inputs of a linear function of flat arrays; None where they vanish.
+
+    Args:
+      call: the function; whatever it does to its inputs must be linear.
+      types: of its inputs.
+      cotangents: gives those of the results (possibly `Zero`), from the results.
+    """
+    tape = Tape(len(types))
+    interpreter = LinearizeInterpreter(state.interpreter, tape)
+    tag = interpreter.tag
+    try:
+        with interpreter:
+            outputs = call([LinearTracer(tag, t, i) for i, t in enumerate(types)])
+    finally:
+        tag.alive = False
+    pairs = []
+    for out, cotangent in zip(outputs, cotangents(outputs), strict=True):
+        if type(out) is LinearTracer and out.tag is tag:
+            if type(cotangent) is not Zero:
+                pairs.append((out.index, cotangent))
+        elif is_nonzero(out):
+            raise errors.NonlinearRuleError("a nonzero constant", location())
+    return tape.pull(pairs, consume=True)
 
 
 def primal(value: Any) -> Any:
@@ -260,7 +311,8 @@ def linearize_flat(
 ) -> tuple[Linearization, tree.TreeDef, tree.TreeDef, list[Value], Any]:
     """Linearize a function of trees; also gives the structures, the inputs and aux."""
     leaves, in_tree = tree.flatten(tuple(primals))
-    inputs = [as_array(leaf) for leaf in leaves]
+    # the linear map outlives this call: it must not change with memory that others own
+    inputs = [detached(as_array(x)) if isinstance(x, np.ndarray) else as_array(x) for x in leaves]
     out_tree: Any = None
     aux: Any = None
 
@@ -304,23 +356,43 @@ def check_tangents(
             out.append(value)
             continue
         if not dtypes.is_inexact(reference.dtype):
+            if kind == "tangent" and getattr(value, "dtype", None) != dtypes.float0:
+                expected = f"{reference.type}, whose tangents have dtype float0"
+                raise errors.CotangentError(kind, paths()[i], as_array(value).type, expected)
             out.append(Zero(reference.type))
             continue
         value = as_array(value)
-        same = value.dtype == reference.dtype or value.weak_type
+        same = value.dtype == reference.dtype or (
+            value.weak_type and dtypes.absorbs(reference.dtype, value.dtype)
+        )
         if value.shape != reference.shape or not same:
-            path = paths()[i] if callable(paths) else ""
-            raise errors.CotangentError(kind, path, value.type, reference.type)
+            raise errors.CotangentError(kind, paths()[i], value.type, reference.type)
         if value.dtype != reference.dtype or value.weak_type != reference.weak_type:
             value = convert(value, dtype=reference.dtype, weak=reference.weak_type)
         out.append(value)
     return out
 
 
+def like(tangent: Value, value: Value) -> Value:
+    """A tangent or cotangent with the weakness of the value it belongs to."""
+    if tangent.weak_type == value.weak_type:
+        return tangent
+    if type(tangent) is Array:
+        return Array(tangent._value, value.weak_type)
+    return convert(tangent, dtype=tangent.dtype, weak=value.weak_type)
+
+
+def tangent_result(tangent: Value, value: Value) -> Any:
+    """A tangent as users get it: as an array, for integers of dtype float0."""
+    if not dtypes.is_inexact(value.dtype):
+        return float0_zeros(value.shape)
+    return zeros_like(value) if type(tangent) is Zero else like(tangent, value)
+
+
 def result_or_zero(value: Value | None, reference: Value) -> Any:
     """A cotangent as users get it: zeros where it vanishes, float0 zeros for integers."""
     if value is not None and type(value) is not Zero:
-        return value
+        return like(value, reference)
     if not dtypes.is_inexact(reference.dtype):
         return float0_zeros(reference.shape)
     return zeros_like(reference)
@@ -360,13 +432,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
             "tangent", got, inputs, lambda: tree.leaf_paths(tuple(primals))
         )
         pushed = linearized.push(checked)
-        return tree.unflatten(
-            out_tree,
-            [
-                instantiate(t) if dtypes.is_inexact(p.dtype) else float0_zeros(p.shape)
-                for t, p in zip(pushed, linearized.primals, strict=True)
-            ],
-        )
+        return tree.unflatten(out_tree, map(tangent_result, pushed, linearized.primals))
 
     out = tree.unflatten(out_tree, linearized.primals)
     return (out, f_jvp, aux) if has_aux else (out, f_jvp)

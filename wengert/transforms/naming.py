@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wengert.core.interpreter import EagerInterpreter, state
+from wengert.core.interpreter import EagerInterpreter, Interpreter, state
+from wengert.core.tracing import TraceInterpreter
 from wengert.transforms.jit import JitFunction
 
 
@@ -37,10 +38,19 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 
     @functools.wraps(fun, updated=())
     def named(*args: Any, **kwargs: Any) -> Any:
-        run = fun if isinstance(state.interpreter, EagerInterpreter) else traced
+        run = traced if _is_tracing(state.interpreter) else fun
         return run(*args, **kwargs)
 
     return named
+
+
+def _is_tracing(interpreter: Interpreter) -> bool:
+    """Whether a program is being written, here or further out."""
+    while not isinstance(interpreter, EagerInterpreter):
+        if isinstance(interpreter, TraceInterpreter):
+            return True
+        interpreter = interpreter.parent
+    return False
 
 
 @contextmanager

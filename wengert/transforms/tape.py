@@ -50,20 +50,23 @@ class Tape:
                 zeros = zeros or type(values[-1]) is Zero
         return values
 
-    def pull(self, outputs: Sequence[tuple[int, Value]], consume: bool) -> list[Value | None]:
+    def pull(
+        self, outputs: Sequence[tuple[int, Value]], consume: bool, masked: bool = False
+    ) -> list[Value | None]:
         """The cotangents of the inputs, None where they vanish.
 
         Args:
           outputs: (variable, cotangent) pairs.
           consume: drop each entry, and so its residuals, as soon as it has been used.
+          masked: whether the cotangents passed a selection: their zeros are exact.
         """
         entries = self.entries
         if not consume:
             entries = list(entries)
         sink = Cotangents(len(entries))
         for index, cotangent in outputs:
-            sink.accumulate(index, cotangent, False)
-        values, masked, inputs = sink.values, sink.masked, self.inputs
+            sink.accumulate(index, cotangent, masked)
+        values, selected, inputs = sink.values, sink.masked, self.inputs
         before = state.location, state.reverse_of
         try:
             while len(entries) > inputs:
@@ -74,7 +77,7 @@ class Tape:
                     if self.locations is not None:
                         state.location = self.locations[index]
                         state.reverse_of = getattr(primitive, "name", "a custom rule")
-                    primitive.pull(terms, extra, cotangent, sink, index in masked)
+                    primitive.pull(terms, extra, cotangent, sink, index in selected)
         finally:
             state.location, state.reverse_of = before
         return values
@@ -120,7 +123,9 @@ class Block:
         """Tangents of the results; `terms` are (position, input) pairs."""
         raise NotImplementedError(type(self).__name__)
 
-    def pull_block(self, terms: Any, extra: Any, cotangents: Sequence[Value]) -> list[Value]:
+    def pull_block(
+        self, terms: Any, extra: Any, cotangents: Sequence[Value], masked: bool
+    ) -> list[Value]:
         """Cotangents of the inputs, one per term."""
         raise NotImplementedError(type(self).__name__)
 
@@ -138,7 +143,7 @@ class Block:
         """Send the cotangents of the results to the inputs."""
         block_extra, out_types = extra
         cotangents = [cotangent.get(i, Zero(t)) for i, t in enumerate(out_types)]
-        pulled = self.pull_block(terms, block_extra, cotangents)
+        pulled = self.pull_block(terms, block_extra, cotangents, masked)
         for (_, index), value in zip(terms, pulled, strict=True):
             sink.accumulate(index, value, masked)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wengert import errors
-from wengert.core import tree
+from wengert.core import dtypes, tree
 from wengert.core.array import ArrayType, as_array
 from wengert.primitives.basis import zeros_like
 from wengert.transforms.linearize import (
     check_tangents,
+    like,
     linearize_flat,
     result_or_zero,
+    transpose_flat,
 )
 
 
@@ -62,20 +64,43 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
     Returns:
       a function from a cotangent of the result to a tuple of cotangents of the inputs.
 
+    Raises:
+      NonlinearRuleError: by that function, when `fun` is not linear.
+
     >>> import wengert, wengert.numpy as wnp
     >>> transposed = wengert.linear_transpose(lambda x: 3.0 * x, wnp.zeros(2))
     >>> transposed(wnp.array([1.0, 2.0]))
     (Array([3., 6.], dtype=float32),)
     """
-    zeros = tree.map(lambda x: zeros_like(_as_type(x)), tuple(primals))
+    leaves, in_tree = tree.flatten(tuple(primals))
+    types = [x if type(x) is ArrayType else as_array(x).type for x in leaves]
+    for type_ in types:
+        if not dtypes.is_inexact(type_.dtype):
+            raise errors.DTypeError(
+                f"linear_transpose needs floating or complex inputs, got {type_}. Convert it "
+                "with x.astype(dtype), or close over it."
+            )
 
     def transposed(cotangent: Any) -> Any:
-        return vjp(fun, *zeros)[1](cotangent)
+        out: Any = None
+
+        def call(tracers: list[Any]) -> list[Any]:
+            nonlocal out
+            out = tree.map(as_array, fun(*tree.unflatten(in_tree, tracers)))
+            return tree.leaves(out)
+
+        def given(results: Sequence[Any]) -> list[Any]:
+            got, got_tree = tree.flatten(cotangent)
+            if got_tree != tree.structure(out):
+                raise errors.TreeError(
+                    "the cotangent", got_tree, "the result", tree.structure(out)
+                )
+            return check_tangents("cotangent", got, results, lambda: tree.leaf_paths(out))
+
+        pulled = transpose_flat(call, types, given)
+        return tree.unflatten(
+            in_tree,
+            [zeros_like(t) if v is None else like(v, t) for v, t in zip(pulled, types, strict=True)],
+        )
 
     return transposed
-
-
-def _as_type(value: Any) -> ArrayType:
-    if type(value) is ArrayType:
-        return value
-    return as_array(value).type  # type: ignore[no-any-return]

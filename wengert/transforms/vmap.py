@@ -8,7 +8,7 @@ from typing import Any
 
 from wengert import errors
 from wengert.core import tree
-from wengert.core.array import ArrayType, as_array
+from wengert.core.array import ArrayType, as_array, is_operand
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, state
 from wengert.core.primitive import Primitive, Value
 from wengert.core.program import Program
@@ -106,7 +106,8 @@ def _is_over(axis_name: Any, params: Params) -> bool:
     """Whether an application, or one in a program among its parameters, is over this axis."""
     if params.get("axis_name", _NO_AXIS) == axis_name:
         return True
-    programs = [p for p in params.values() if isinstance(p, Program)]
+    inner = [getattr(p, "program", p) for p in params.values()]  # functions made of programs too
+    programs = [p for p in inner if isinstance(p, Program)]
     return any(_is_over(axis_name, e.params) for program in programs for e in program.equations)
 
 
@@ -176,7 +177,11 @@ def vmap(
     def vmap_fun(*args: Any, **kwargs: Any) -> Any:
         leaves, in_tree = tree.flatten((args, kwargs))
         axes = _flat_in_axes(in_axes, args, kwargs)
-        values = [as_array(leaf) for leaf in leaves]
+        # what is not mapped may be any object
+        values = [
+            leaf if axis is None and not is_operand(leaf) else as_array(leaf)
+            for axis, leaf in zip(axes, leaves, strict=True)
+        ]
         dims = [_dimension(a, v, "in_axes") for a, v in zip(axes, values, strict=True)]
         size = _axis_size(values, dims, axis_size, fun)
         out_tree: Any = None
@@ -243,7 +248,7 @@ def _dimension(axis: Any, value: Value, name: str) -> int | None:
     if axis is None:
         return None
     rank = len(value.shape)
-    if not isinstance(axis, int):
+    if not isinstance(axis, int) or isinstance(axis, bool):
         raise errors.AxesError(f"{name} holds {axis!r}, which is neither an int nor None.")
     if not -rank <= axis < rank:
         raise errors.AxesError(
