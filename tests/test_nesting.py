@@ -30,7 +30,7 @@ def modes(request):
     return [MODES[name] for name in request.param]
 
 
-# -- perturbation confusion ------------------------------------------------------------------
+# -- perturbation confusion --------------------------------------------------------------------
 
 
 def test_constant_inner_derivative(modes):
@@ -132,7 +132,7 @@ def test_nested_vmaps_keep_their_axes_apart():
     np.testing.assert_array_equal(np.asarray(table), x[:, None] + y)
 
 
-# -- tracers that outlive their transformation -----------------------------------------------
+# -- tracers that outlive their transformation -------------------------------------------------
 
 LEAKS = {
     "grad": lambda f: wg.grad(f)(1.0),
@@ -184,7 +184,7 @@ def test_interpreter_is_restored_after_an_error():
     assert wg.grad(wnp.sin)(0.0) == 1.0
 
 
-# -- threads ---------------------------------------------------------------------------------
+# -- threads -----------------------------------------------------------------------------------
 
 
 def test_threads_do_not_share_transformations():
@@ -221,7 +221,7 @@ def test_threads_do_not_share_transformations():
     assert not failures
 
 
-# -- memory and cost -------------------------------------------------------------------------
+# -- memory and cost ---------------------------------------------------------------------------
 
 
 def test_residuals_die_with_the_pullback():
@@ -360,7 +360,7 @@ def test_programs_grow_linearly(make):
         assert sizes[2] - sizes[1] == sizes[1] - sizes[0]
 
 
-# -- derivatives of integers: float0 ------------------------------------------------------------
+# -- derivatives of integers: float0 -----------------------------------------------------------
 
 
 def with_index(x):
@@ -399,3 +399,43 @@ def test_float0_has_no_arithmetic():
     _, nothing = wg.jvp(with_index, (wnp.ones(3),), (wnp.ones(3),))[1]
     with pytest.raises(TypeError, match="float0"):
         wnp.ones(3) + nothing
+
+
+# -- custom rules that close over values -------------------------------------------------------
+
+
+def closing(kind):
+    """s x² with the (deliberately different) rule 7 s x; the rule closes over `s`."""
+
+    def f(x, s):
+        if kind == "custom_vjp":
+            g = wg.custom_vjp(lambda y: s * y * y)
+            g.defvjp(lambda y: (s * y * y, y), lambda y, u: (7 * s * y * u,))
+        else:
+            g = wg.custom_jvp(lambda y: s * y * y)
+            g.defjvp(lambda p, t: (s * p[0] * p[0], 7 * s * p[0] * t[0]))
+        return g(x) * x
+
+    return f
+
+
+WRAPPERS = {"plain": lambda f: f, "jit": wg.jit, "checkpoint": wg.checkpoint}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("kind", ["custom_jvp", "custom_vjp"])
+def test_rules_may_close_over_differentiated_values(kind, wrapper):
+    """The derivative along `x` is the rule's, along `s` that of the function."""
+    f = WRAPPERS[wrapper](closing(kind))
+    gradient = wg.grad(f, (0, 1))
+    assert gradient(2.0, 3.0) == (96.0, 8.0)  # 7sx·x + sx², x³
+    assert wg.jit(gradient)(2.0, 3.0) == (96.0, 8.0)
+    assert wg.jvp(f, (2.0, 3.0), (1.0, 0.0))[1] == 96.0
+    assert wg.jvp(f, (2.0, 3.0), (0.0, 1.0))[1] == 8.0
+    xs, ss = wnp.array([2.0, 1.0]), wnp.array([3.0, 3.0])
+    summed = wg.grad(lambda x, s: wnp.sum(wg.vmap(f)(x, s)), (0, 1))
+    for by_x, by_s in (wg.vmap(gradient)(xs, ss), summed(xs, ss)):
+        assert by_x.tolist() == [96.0, 24.0]
+        assert by_s.tolist() == [8.0, 1.0]
+    (xx, xs), (sx, ss) = wg.hessian(f, (0, 1))(2.0, 3.0)
+    assert (xx, xs, sx, ss) == (96.0, 32.0, 12.0, 0.0)

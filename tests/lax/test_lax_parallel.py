@@ -1,4 +1,4 @@
-"""Collective operations: values by definition, derivatives of all examples together, nesting."""
+"""Collective operations: values by definition, derivatives of all examples, nesting."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_primitives_outside_of_their_vmap():
 
     named(f)(X)
     with pytest.raises(errors.UnboundAxisError):
-        pullbacks[0](wnp.ones((2, 4)))
+        pullbacks[0](np.ones((2, 4)))
 
 
 REFUSED = {

@@ -144,32 +144,32 @@ class Array(ArrayLike):
     @property
     def shape(self) -> Shape:
         """The dimensions."""
-        return self._value.shape  # type: ignore[no-any-return]
+        return self._value.shape
 
     @property
     def dtype(self) -> DType:
         """The NumPy dtype."""
-        return self._value.dtype  # type: ignore[no-any-return]
+        return self._value.dtype
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self._value.ndim  # type: ignore[no-any-return]
+        return self._value.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._value.size  # type: ignore[no-any-return]
+        return self._value.size
 
     @property
     def nbytes(self) -> int:
         """Bytes that the elements take."""
-        return self._value.nbytes  # type: ignore[no-any-return]
+        return self._value.nbytes
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self._value.itemsize  # type: ignore[no-any-return]
+        return self._value.itemsize
 
     @property
     def weak_type(self) -> bool:
@@ -195,7 +195,7 @@ class Array(ArrayLike):
 
     def tobytes(self, order: Any = "C") -> bytes:
         """The raw bytes of the elements."""
-        return self._value.tobytes(order)  # type: ignore[no-any-return]
+        return self._value.tobytes(order)
 
     def __array__(
         self, dtype: DTypeLike = None, copy: bool | None = None

@@ -186,7 +186,8 @@ def lattice_join(operands: tuple[tuple[DType, bool], ...]) -> tuple[DType, bool]
     dtypes = {dtype for dtype, _ in operands}
     if float0 in dtypes:
         raise TypeError(
-            "a derivative with respect to an integer (dtype float0) holds no numbers to compute "
+            "a derivative with respect to an integer (dtype float0) holds no numbers to "
+            "compute "
             "with. Leave it out of the computation."
         )
     all_weak = all(weak for _, weak in operands)

@@ -238,7 +238,7 @@ class Tracer(ArrayLike):
         return int(self.concrete("int()"))
 
     def __index__(self) -> int:
-        return self.concrete("an index").__index__()  # type: ignore[no-any-return]
+        return self.concrete("an index").__index__()
 
     def __float__(self) -> float:
         self._refuse("float()")

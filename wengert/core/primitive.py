@@ -69,7 +69,7 @@ class Sample:
       differentiable: whether derivatives exist there and are tested.
     """
 
-    def __init__(self, *args: Any, differentiable: bool = True, **params: Any) -> None:
+    def __init__(self, *args: Any, differentiable: Any = True, **params: Any) -> None:
         self.args = args
         self.params = params
         self.differentiable = differentiable

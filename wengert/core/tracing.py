@@ -41,7 +41,7 @@ class TraceInterpreter(Interpreter):
     def __init__(self, parent: Interpreter) -> None:
         super().__init__(Tag(), parent)
         self.equations: list[Equation] = []
-        #: id -> (variable, value as the program keeps it, the value, kept so that ids stay true)
+        #: id -> (variable, value for the program, value itself, kept so that ids stay true)
         self.captured: dict[int, tuple[Variable, Any, Any]] = {}
 
     def apply(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
@@ -66,7 +66,8 @@ class TraceInterpreter(Interpreter):
             return Literal(value)
         known = self.captured.get(id(value))
         if known is None:
-            known = self.captured[id(value)] = Variable(value.type), self._constant(value), value
+            known = Variable(value.type), self._constant(value), value
+            self.captured[id(value)] = known
         return known[0]
 
     def _constant(self, value: Any) -> Any:

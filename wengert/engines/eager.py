@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wengert import errors
 from wengert.core.array import Array, ArrayType
 from wengert.core.primitive import typed_literals
-from wengert.core.program import Atom, Literal, Program, Variable
+from wengert.core.program import Atom, Equation, Literal, Program, Variable
 
 #: From NumPy values to NumPy values; floating-point warnings are the caller's business.
 Executable = Callable[[Sequence[Any]], list[Any]]
@@ -55,18 +56,32 @@ def compile_program(program: Program) -> Executable:
         values = initial.copy()
         for slot, arg in zip(input_slots, args, strict=True):
             values[slot] = arg
-        for compute, sources, targets, many, params, free in plan:
-            out = compute(*[values[s] for s in sources], **params)
-            if many:
-                for slot, value in zip(targets, out, strict=True):
-                    values[slot] = value
-            else:
-                values[targets[0]] = out
-            for slot in free:
-                values[slot] = None
+        done = 0
+        try:
+            for compute, sources, targets, many, params, free in plan:
+                out = compute(*[values[s] for s in sources], **params)
+                if many:
+                    for slot, value in zip(targets, out, strict=True):
+                        values[slot] = value
+                else:
+                    values[targets[0]] = out
+                for slot in free:
+                    values[slot] = None
+                done += 1
+        except errors.WengertError:
+            raise
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+            raise _explained(error, program.equations[done]) from error
         return [values[s] for s in output_slots]
 
     return execute
+
+
+def _explained(error: Exception, equation: Equation) -> Exception:
+    """A NumPy error retold: in which equation, from which of the user's lines."""
+    return errors.with_operation(
+        error, equation.primitive.name, equation.inputs, equation.location
+    )
 
 
 def slots_of_constants(program: Program, slots: dict[Variable, int]) -> list[int]:
@@ -89,4 +104,4 @@ def run_program(program: Program, values: Sequence[Any]) -> list[Any]:
     """Evaluate a program on NumPy values; it is compiled at the first call."""
     if program.compiled is None:
         program.compiled = compile_program(program)
-    return program.compiled(values)  # type: ignore[no-any-return]
+    return program.compiled(values)

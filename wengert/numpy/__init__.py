@@ -1,7 +1,8 @@
 """The NumPy interface: NumPy's functions, on arrays and tracers alike.
 
-Names, signatures and meaning are those of `jax.numpy`; `docs/differences.md` lists what differs.
-The names are in `__init__.pyi`; each module is imported when a name of it is first used.
+Names, signatures and meaning are those of `jax.numpy`; `docs/differences.md` lists what
+differs. The names are in `__init__.pyi`; each module is imported when a name of it is first
+used.
 """
 
 from __future__ import annotations

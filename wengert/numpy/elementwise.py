@@ -36,7 +36,7 @@ _SCALARS = frozenset(dtypes.SCALAR_TYPES)
 
 def dtype_of_pair(x: Value, y: Value) -> dtypes.DType:
     """The common dtype of two promoted operands, one of which may be a Python scalar."""
-    return y.dtype if type(x) in _SCALARS else x.dtype  # type: ignore[no-any-return]
+    return y.dtype if type(x) in _SCALARS else x.dtype
 
 
 def inexact_pair(x: Any, y: Any) -> tuple[Value, Value]:

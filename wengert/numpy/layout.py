@@ -46,7 +46,7 @@ def shape(a: Any) -> Shape:
     >>> shape(np.zeros((2, 3)))
     (2, 3)
     """
-    return a.shape if hasattr(a, "shape") else as_array(a).shape  # type: ignore[no-any-return]
+    return a.shape if hasattr(a, "shape") else as_array(a).shape
 
 
 def size(a: Any, axis: int | Sequence[int] | None = None) -> int:

@@ -43,14 +43,14 @@ def promote_pair(x: Value, y: Value) -> tuple[Value, Value]:
                 return _literal(x, y.dtype), y
         x = as_array(x)
     if not isinstance(y, ArrayLike):
-        if type(y) in dtypes.SCALAR_TYPES and type(y) in _ABSORBS[dtypes.kind(x.dtype)]:
+        if type(y) in _ABSORBS[dtypes.kind(x.dtype)]:
             return x, _literal(y, x.dtype)
         y = as_array(y)
     x_dtype, y_dtype = x.dtype, y.dtype
     if x_dtype is y_dtype or x_dtype == y_dtype:
         return x, y
     dtype, weak = dtypes.lattice_join(((x_dtype, x.weak_type), (y_dtype, y.weak_type)))
-    return to_dtype(x, dtype, weak and x.weak_type), to_dtype(y, dtype, weak and y.weak_type)
+    return to_dtype(x, dtype, weak), to_dtype(y, dtype, weak)
 
 
 def _literal(value: Any, dtype: DType) -> Any:

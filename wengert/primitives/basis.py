@@ -162,7 +162,7 @@ class Elementwise(Primitive):
         for tangent, partial in zip(tangents, self.partials, strict=False):
             if type(tangent) is Zero or partial is None:
                 continue
-            term = scale(tangent, partial(out, *primals, **params))
+            term = self._scaled(tangent, partial(out, *primals, **params))
             total = term if total is None else add(total, term)
         if total is None:
             return out, Zero(out.type)
@@ -207,23 +207,32 @@ class Elementwise(Primitive):
         for index, factor, _ in terms:
             tangent = tangents[index]
             if type(tangent) is not Zero:
-                term = scale(tangent, factor)
+                term = self._scaled(tangent, factor)
                 total = term if total is None else add(total, term)
         return total if total.shape == shape else broadcast_to(total, shape)
+
+    def _scaled(self, tangent: Value, factor: Any) -> Value:
+        """A tangent times a factor; what a selection does not take may be infinite or NaN."""
+        if self.masks and type(factor) is not int:
+            return masked_mul(factor, tangent)
+        return scale(tangent, factor)
 
     def pull(self, terms: Any, shape: Shape, cotangent: Value, sink: Any, masked: bool) -> None:
         """Send the cotangent of a tape entry to its inputs."""
         values = sink.values
+        masks = self.masks
         for index, factor, operand_shape in terms:
-            if type(factor) is not int:
-                term = masked_mul(cotangent, factor) if masked else mul(cotangent, factor)
-            else:
+            if type(factor) is int:
                 term = scale(cotangent, factor)
+            elif masks:
+                term = masked_mul(factor, cotangent)
+            else:
+                term = masked_mul(cotangent, factor) if masked else mul(cotangent, factor)
             if operand_shape != shape:
                 term = unbroadcast(term, operand_shape)
             before = values[index]
             values[index] = term if before is None else add(before, term)
-            if masked or self.masks:
+            if masked or masks:
                 sink.masked.add(index)
 
     def batch(
@@ -304,9 +313,11 @@ class MaskedMul(Linear):
 
     @staticmethod
     def compute(x: Any, y: Any) -> Any:
-        if type(y) in dtypes.SCALAR_TYPES and y - y == 0:
-            return x * y
-        return np.where(x == 0, x.dtype.type(0), x * y)
+        product = x * y
+        undefined = product != product  # as zero times infinity is
+        if not (undefined.any() if isinstance(undefined, np.ndarray) else undefined):
+            return product
+        return np.where(x == 0, product.dtype.type(0), product)[()]
 
     def type_rule(self, x: Any, y: Any) -> Any:
         return mul.type_rule(x, y)

@@ -87,7 +87,7 @@ def _plan(numbers: DimensionNumbers, lhs: int, rhs: int) -> Callable[[Any, Any],
 
 
 def for_blas(x: Any) -> Any:
-    """Matrices in a layout that BLAS reads; `np.matmul` is very slow on others, say broadcast ones.
+    """Matrices in a layout that BLAS reads; `np.matmul` is slow on others, say broadcast ones.
 
     Transposed matrices are read without a copy.
     """

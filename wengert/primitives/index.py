@@ -153,7 +153,7 @@ def batched_indices(
 def joint_shape(indices: Sequence[Any]) -> Shape:
     """The shape to which index arrays (values or types) broadcast."""
     if len(indices) == 1:
-        return indices[0].shape  # type: ignore[no-any-return]
+        return indices[0].shape
     return broadcast_shape([i.shape for i in indices], "indexing") if indices else ()
 
 

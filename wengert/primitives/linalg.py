@@ -285,7 +285,7 @@ class Lu(Stacked):
     @staticmethod
     @through_single
     def compute(a: Any) -> list[Any]:
-        return each_matrix(_factor_one, a)  # type: ignore[no-any-return]
+        return each_matrix(_factor_one, a)
 
     def type_rule(self, a: Any) -> Any:
         lead, m, n = matrix_sizes(self.name, a)

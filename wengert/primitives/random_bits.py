@@ -37,7 +37,7 @@ def check_keys(keys: Any, name: str) -> Shape:
             f"{name} needs key data of type u32[..., 2], got {keys}. Make keys with "
             "wengert.random.key(seed) or PRNGKey(seed)."
         )
-    return keys.shape[:-1]  # type: ignore[no-any-return]
+    return keys.shape[:-1]
 
 
 class KeyPrimitive(Primitive):

@@ -80,7 +80,7 @@ class Reduction(Primitive):
 
 def _after(axes: Sequence[int], batch_dim: Any) -> int:
     """Where the batch dimension is after a reduction over other axes."""
-    return batch_dim - sum(a < batch_dim for a in axes)  # type: ignore[no-any-return]
+    return batch_dim - sum(a < batch_dim for a in axes)
 
 
 # -- extrema ----------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Arra
     log_b = _gamma(key_b, b, shape, log_space=True)
     top = stop_gradient(maximum(log_a, log_b))
     gamma_a, gamma_b = exp(log_a - top), exp(log_b - top)
-    return gamma_a / (gamma_a + gamma_b)  # type: ignore[no-any-return]
+    return gamma_a / (gamma_a + gamma_b)
 
 
 def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Array:
@@ -115,7 +115,7 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Arr
     kept = (*shape[:-1], 1)
     top = stop_gradient(reshape(reduce_max(logs, axes=(last,)), shape=kept))
     parts = exp(logs - top)
-    return parts / reshape(reduce_sum(parts, axes=(last,)), shape=kept)  # type: ignore[no-any-return]
+    return parts / reshape(reduce_sum(parts, axes=(last,)), shape=kept)
 
 
 def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
@@ -159,7 +159,7 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
     shape = common_shape("f", shape, dfnum.shape, dfden.shape)
     key_den, key_num = sub_keys(take_key("f", key))
     numerator = _chisquare(key_num, dfnum, shape) / dfnum
-    return numerator / (_chisquare(key_den, dfden, shape) / dfden)  # type: ignore[no-any-return]
+    return numerator / (_chisquare(key_den, dfden, shape) / dfden)
 
 
 def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
@@ -181,7 +181,7 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Array:
     key_normal, key_gamma = sub_keys(take_key("t", key))
     half = df / 2.0
     g = _gamma(key_gamma, half, shape, log_space=False)
-    return _normal(key_normal, shape, dtype) * sqrt(half / g)  # type: ignore[no-any-return]
+    return _normal(key_normal, shape, dtype) * sqrt(half / g)
 
 
 def generalized_normal(key: Any, p: Any, shape: Any = (), dtype: Any = None) -> Array:
@@ -236,4 +236,4 @@ def ball(key: Any, d: int, p: Any = 2.0, shape: Any = (), dtype: Any = None) -> 
     g = _generalized_normal(key_direction, p, (*shape, d), dtype)
     norms = reduce_sum(pow(abs(g), p), axes=(len(shape),))
     size = pow(norms + _exponential(key_radius, shape, dtype), 1.0 / p)
-    return g / reshape(size, shape=(*shape, 1))  # type: ignore[no-any-return]
+    return g / reshape(size, shape=(*shape, 1))

@@ -86,7 +86,7 @@ class KeyArray:
     @property
     def shape(self) -> Shape:
         """The dimensions; `()` for a single key."""
-        return self._data.shape[:-1]  # type: ignore[no-any-return]
+        return self._data.shape[:-1]
 
     @property
     def ndim(self) -> int:
@@ -96,7 +96,7 @@ class KeyArray:
     @property
     def size(self) -> int:
         """Number of keys."""
-        return self._data.size // 2  # type: ignore[no-any-return]
+        return self._data.size // 2
 
     @property
     def dtype(self) -> KeyType:

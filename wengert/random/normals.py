@@ -267,4 +267,4 @@ def orthogonal(
     out = q * as_row(sign(diagonal(r)))
     rank = len(shape)
     transposed = (*range(rank), rank + 1, rank)
-    return out if n >= m else permute(out, permutation=transposed)  # type: ignore[no-any-return]
+    return out if n >= m else permute(out, permutation=transposed)

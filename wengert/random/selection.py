@@ -114,14 +114,14 @@ def choice(
     _check_choice(total, draws, replace)
     taken = take_key("choice", key)
     if not draws:
-        return full(shape=_chosen_shape(a, shape, axis), value=0, dtype=a.dtype)  # type: ignore[no-any-return]
+        return full(shape=_chosen_shape(a, shape, axis), value=0, dtype=a.dtype)
     if p is None and not replace:
         order = _permutation(taken, a, axis, independent=False)
         chosen = order[(*(slice(None),) * axis, slice(draws))]
     else:
         indices = _indices(taken, total, shape, replace, p, mode)
         chosen = _take(a, reshape(indices, shape=(draws,)), axis) if a.shape else indices
-    return reshape(chosen, shape=_chosen_shape(a, shape, axis))  # type: ignore[no-any-return]
+    return reshape(chosen, shape=_chosen_shape(a, shape, axis))
 
 
 def _chosen_shape(a: Value, shape: Shape, axis: int) -> Shape:
@@ -152,6 +152,6 @@ def _indices(
     if replace:
         cumulative = cumsum(p, axis=0)
         u = _uniform(key, shape, p.dtype)
-        return searchsorted(cumulative, cumulative[-1] * (1.0 - u))  # type: ignore[no-any-return]
+        return searchsorted(cumulative, cumulative[-1] * (1.0 - u))
     scores = _gumbel(key, (total,), p.dtype, mode) + log(p)
-    return convert(top_k(scores, k=math.prod(shape))[1], dtype=dtypes.INT32)  # type: ignore[no-any-return]
+    return convert(top_k(scores, k=math.prod(shape))[1], dtype=dtypes.INT32)

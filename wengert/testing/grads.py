@@ -62,7 +62,7 @@ class Point:
     def unflatten(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Arguments with these leaves."""
         arrays = [v if v.dtype == dtypes.float0 else Array(v[()]) for v in values]
-        return tree.unflatten(self.in_tree, arrays)  # type: ignore[no-any-return]
+        return tree.unflatten(self.in_tree, arrays)
 
     def call(self, values: Sequence[Any]) -> list[Any]:
         """The leaves of the result."""

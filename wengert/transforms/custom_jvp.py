@@ -130,8 +130,8 @@ class custom_jvp:
     ) -> Callable[..., Any]:
         """Set the rule; returns it, so that this is a decorator too.
 
-        With `symbolic_zeros` the rule gets `SymbolicZero` for tangents that are known to vanish,
-        instead of arrays of zeros, and may return them.
+        With `symbolic_zeros` the rule gets `SymbolicZero` for tangents that are known to
+        vanish, instead of arrays of zeros, and may return them.
         """
         self.jvp = jvp
         self.symbolic_zeros = symbolic_zeros

@@ -40,11 +40,11 @@ class DualTracer(Tracer):
 
     @property
     def type(self) -> ArrayType:
-        return self.primal.type  # type: ignore[no-any-return]
+        return self.primal.type
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.primal.shape  # type: ignore[no-any-return]
+        return self.primal.shape
 
     @property
     def dtype(self) -> Any:
@@ -52,7 +52,7 @@ class DualTracer(Tracer):
 
     @property
     def weak_type(self) -> bool:
-        return self.primal.weak_type  # type: ignore[no-any-return]
+        return self.primal.weak_type
 
     def concrete(self, what: str) -> Any:
         # bool() and int() are piecewise constant: their derivative is zero, none is lost

@@ -43,7 +43,7 @@ class BatchTracer(Tracer):
 
     @property
     def weak_type(self) -> bool:
-        return self.value.weak_type  # type: ignore[no-any-return]
+        return self.value.weak_type
 
 
 class BatchInterpreter(Interpreter):
@@ -265,7 +265,7 @@ def _axis_size(
     if axis_size is not None:
         sizes.add(axis_size)
     if len(sizes) == 1:
-        return sizes.pop()  # type: ignore[no-any-return]
+        return sizes.pop()
     name = getattr(fun, "__name__", repr(fun))
     if not sizes:
         raise errors.AxesError(
