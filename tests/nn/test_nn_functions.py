@@ -100,7 +100,7 @@ class TestActivation:
         ("celu", 0.0, 1.0),
         ("hard_tanh", 1.0, 1.0),
         ("hard_sigmoid", -3.0, 0.0),
-        ("hard_silu", 3.0, 0.5),
+        ("hard_silu", 3.0, 1.0),
         ("soft_sign", 0.0, 1.0),
         ("sparse_plus", 1.0, 1.0),
     ],

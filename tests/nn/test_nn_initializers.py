@@ -1,4 +1,4 @@
-"""Initializers: shapes, dtypes, moments, orthogonality, and the draws of JAX for the same key."""
+"""Initializers: shapes, dtypes, moments, orthogonality, and JAX's draws for the same key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax and its kin, standardization, attention: values, masks, large arguments, gradients."""
+"""Softmax and its kin, standardization, attention: values, masks, extremes, gradients."""
 
 from __future__ import annotations
 

@@ -30,6 +30,10 @@ from wengert.core.interpreter import EAGER, Params, Tracer, escaped, location, s
 
 #: An array, a tracer, or a Python scalar that takes its dtype from the other operands.
 Value = Any
+#: The batch dimension of each operand, None for those without.
+Dims = Sequence[int | None]
+#: Result and batch dimension, or lists of them.
+Batched = tuple[Any, Any]
 
 
 class Zero:
@@ -216,9 +220,7 @@ class Primitive:
             return [interpreter.tracer(o, d) for o, d in zip(out, out_dim, strict=True)]
         return interpreter.tracer(out, out_dim)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         """Result and batch dimension (or lists), for operands batched along `dims`."""
         raise errors.MissingRuleError(self.name, "batch")
 

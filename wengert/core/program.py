@@ -77,7 +77,15 @@ class Program:
       compiled: what an engine made of it, kept with it.
     """
 
-    __slots__ = ("compiled", "constant_values", "constants", "equations", "inputs", "outputs")
+    __slots__ = (
+        "_last_uses",
+        "compiled",
+        "constant_values",
+        "constants",
+        "equations",
+        "inputs",
+        "outputs",
+    )
 
     def __init__(
         self,
@@ -93,6 +101,7 @@ class Program:
         self.equations = tuple(equations)
         self.outputs = tuple(outputs)
         self.compiled: Any = None
+        self._last_uses: list[set[Variable]] | None = None
 
     @property
     def in_types(self) -> list[ArrayType]:
@@ -114,16 +123,30 @@ class Program:
 
         before = state.location
         try:
-            for equation in self.equations:
+            for equation, unused in zip(self.equations, self.last_uses(), strict=True):
                 state.location = equation.location
                 out = equation.primitive(*map(read, equation.inputs), **equation.params)
                 if equation.primitive.multiple_results:
                     environment.update(zip(equation.outputs, out, strict=True))
                 else:
                     environment[equation.outputs[0]] = out
+                for variable in unused:
+                    del environment[variable]
         finally:
             state.location = before
         return [read(atom) for atom in self.outputs]
+
+    def last_uses(self) -> list[set[Variable]]:
+        """For each equation, the variables that nothing reads after it."""
+        if self._last_uses is None:
+            needed = {atom for atom in self.outputs if isinstance(atom, Variable)}
+            last: list[set[Variable]] = []
+            for equation in reversed(self.equations):
+                used = {a for a in equation.inputs if isinstance(a, Variable)}
+                last.append({*used, *equation.outputs} - needed)
+                needed |= last[-1]
+            self._last_uses = last[::-1]
+        return self._last_uses
 
     def closed(self) -> Program:
         """The same program with its constants as leading inputs."""

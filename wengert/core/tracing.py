@@ -12,7 +12,16 @@ from typing import Any
 
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, detached
-from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, escaped, location, state
+from wengert.core.interpreter import (
+    EagerInterpreter,
+    Interpreter,
+    Params,
+    Tag,
+    Tracer,
+    escaped,
+    location,
+    state,
+)
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 
@@ -77,6 +86,16 @@ class TraceInterpreter(Interpreter):
         if isinstance(value, Tracer) and not (value.tag.alive or self.parent.stands_for(value)):
             raise escaped(value)
         return value
+
+
+def is_tracing() -> bool:
+    """Whether a program is being written, by the current interpreter or one around it."""
+    interpreter = state.interpreter
+    while not isinstance(interpreter, EagerInterpreter):
+        if isinstance(interpreter, TraceInterpreter):
+            return True
+        interpreter = interpreter.parent
+    return False
 
 
 def trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) -> Program:

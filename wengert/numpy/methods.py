@@ -192,7 +192,15 @@ def _view(self: Any, dtype: Any = None) -> Any:
     return arrays.view(self, dtype)
 
 
+def _setitem(self: Any, index: Any, value: Any) -> None:
+    raise TypeError(
+        f"arrays are immutable: x[{index!r}] = value is not possible. "
+        f"Write x = x.at[{index!r}].set(value)."
+    )
+
+
 _METHODS: dict[str, Method] = {
+    "__setitem__": _setitem,
     "__neg__": _neg,
     "__pos__": elementwise.positive,
     "__abs__": elementwise.absolute,
@@ -258,13 +266,6 @@ _PROPERTIES: dict[str, Method] = {
 }
 
 
-def _setitem(self: Any, index: Any, value: Any) -> None:
-    raise TypeError(
-        f"arrays are immutable: x[{index!r}] = value is not possible. "
-        f"Write x = x.at[{index!r}].set(value)."
-    )
-
-
 def install() -> None:
     """Install operators, methods and properties on `ArrayLike`, `Array` and `Tracer`."""
     arithmetic = [(*row, True) for row in _ARITHMETIC]
@@ -285,6 +286,5 @@ def install() -> None:
         setattr(ArrayLike, name, method)
     for name, getter in _PROPERTIES.items():
         setattr(ArrayLike, name, property(getter, doc=f"As the function `{getter.__name__}`."))
-    ArrayLike.__setitem__ = _setitem  # type: ignore[attr-defined]
     for kind in (Array, Tracer):
         kind.__hash__ = None  # type: ignore[assignment]

@@ -20,7 +20,7 @@ from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
 from wengert.core.array import broadcast_shape as broadcast_shape
 from wengert.core.interpreter import Params, state
-from wengert.core.primitive import Primitive, Sample, Value, Zero, type_of
+from wengert.core.primitive import Batched, Dims, Primitive, Sample, Value, Zero, type_of
 
 Factor = Callable[..., Value]
 
@@ -235,9 +235,7 @@ class Elementwise(Primitive):
             if masked or masks:
                 sink.masked.add(index)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         return self(*aligned(args, dims), **params), 0
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
@@ -329,9 +327,7 @@ class MaskedMul(Linear):
         product = masked_mul(cotangent, y) if position == 0 else masked_mul(x, cotangent)
         return unbroadcast(product, operands[position].shape)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         return masked_mul(*aligned(args, dims)), 0
 
     def samples(self) -> Iterator[Sample]:
@@ -363,9 +359,7 @@ class Reshape(Linear):
     ) -> Value:
         return reshape(cotangent, shape=operands[0].shape)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         x = move_axis(args[0], dims[0], 0)
         return reshape(x, shape=(size, *params["shape"])), 0
 
@@ -397,9 +391,7 @@ class Transpose(Linear):
         )
         return transpose(cotangent, permutation=tuple(inverse))
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         (x,), (d,) = args, dims
         rest = [i for i in range(len(x.shape)) if i != d]
         return transpose(x, permutation=(d, *(rest[i] for i in params["permutation"]))), 0
@@ -446,9 +438,7 @@ class BroadcastInDim(Linear):
         out = reduce_sum(cotangent, axes=axes) if axes else cotangent
         return out if out.shape == shape else reshape(out, shape=shape)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         x = move_axis(args[0], dims[0], 0)
         inner = (0, *(d + 1 for d in params["broadcast_dimensions"]))
         return broadcast_in_dim(
@@ -486,9 +476,7 @@ class ReduceSum(Linear):
         kept = tuple(i for i in range(len(shape)) if i not in axes)
         return broadcast_in_dim(cotangent, shape=shape, broadcast_dimensions=kept)
 
-    def batch(
-        self, size: int, args: Sequence[Value], dims: Sequence[int | None], **params: Any
-    ) -> tuple[Any, Any]:
+    def batch(self, size: int, args: Sequence[Value], dims: Dims, **params: Any) -> Batched:
         (x,), (d,) = args, dims
         axes = tuple(a + (a >= d) for a in params["axes"])
         return reduce_sum(x, axes=axes), d - sum(a < d for a in axes)

@@ -311,12 +311,17 @@ class Sign(ComplexJvp):
         return out, mul(sub(tangent, turn), convert(inverse, dtype=out.dtype))
 
 
+def _sign_bit(x: Value) -> Value:
+    """1 or -1, by the sign of an array, or of a Python scalar."""
+    return math.copysign(1.0, x) if type(x) in dtypes.SCALAR_TYPES else copysign(1.0, x)
+
+
 class Copysign(Real):
     """The size of the first with the sign of the second operand."""
 
     domains = (_UNIT, _SIGNED)
     compute = staticmethod(np.copysign)
-    partials = (lambda out, x, y: mul(copysign(1.0, x), copysign(1.0, y)), None)
+    partials = (lambda out, x, y: mul(_sign_bit(x), _sign_bit(y)), None)
 
 
 class Heaviside(Real):

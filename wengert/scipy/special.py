@@ -1,9 +1,9 @@
 """Special functions with the names of `scipy.special`, differentiable, on arrays and tracers.
 
 Operands broadcast and are promoted to a common floating dtype; integers and bools are computed
-in float32 (64-bit integers in float64). Derivatives exist wherever they do mathematically,
-except with respect to orders: `polygamma(n, x)` and `expn(n, x)` in `n`, `zeta(x, q)` in `x`.
-Complex operands are taken by `erf`, `erfc`, `expit`, `logsumexp`, `softmax` and `log_softmax`.
+in float32 (64-bit integers in float64). Derivatives exist wherever they do mathematically; the
+orders of `polygamma` and `expn` are whole numbers, and have none. Complex operands are taken
+by `erf`, `erfc`, `expit`, `logsumexp`, `softmax` and `log_softmax`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wengert.core.interpreter import EagerInterpreter, Interpreter, state
-from wengert.core.tracing import TraceInterpreter
+from wengert.core.tracing import is_tracing
 from wengert.transforms.jit import JitFunction
 
 
@@ -38,19 +37,9 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 
     @functools.wraps(fun, updated=())
     def named(*args: Any, **kwargs: Any) -> Any:
-        run = traced if _is_tracing(state.interpreter) else fun
-        return run(*args, **kwargs)
+        return (traced if is_tracing() else fun)(*args, **kwargs)
 
     return named
-
-
-def _is_tracing(interpreter: Interpreter) -> bool:
-    """Whether a program is being written, here or further out."""
-    while not isinstance(interpreter, EagerInterpreter):
-        if isinstance(interpreter, TraceInterpreter):
-            return True
-        interpreter = interpreter.parent
-    return False
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from wengert.core.array import ArrayType
 from wengert.core.interpreter import location, state
 from wengert.core.primitive import Value, Zero
 from wengert.core.source import Location
+from wengert.core.tracing import is_tracing
 from wengert.primitives.basis import add
 
 
@@ -28,7 +29,7 @@ class Tape:
         self.inputs = inputs
         self.entries: list[Any] = [None] * inputs
         self.locations: list[Location | None] | None = None
-        if config.debug_nans.value:
+        if config.debug_nans.value or is_tracing():  # programs of pullbacks know lines too
             self.locations = [None] * inputs
 
     def append(self, entry: Any) -> int:

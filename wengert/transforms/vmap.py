@@ -106,7 +106,9 @@ def _is_over(axis_name: Any, params: Params) -> bool:
     """Whether an application, or one in a program among its parameters, is over this axis."""
     if params.get("axis_name", _NO_AXIS) == axis_name:
         return True
-    inner = [getattr(p, "program", p) for p in params.values()]  # functions made of programs too
+    inner = [
+        getattr(p, "program", p) for p in params.values()
+    ]  # functions made of programs too
     programs = [p for p in inner if isinstance(p, Program)]
     return any(_is_over(axis_name, e.params) for program in programs for e in program.equations)
 
@@ -150,10 +152,9 @@ def vmap(
 
     Args:
       fun: a function of single examples.
-      in_axes: which axis of each positional argument runs over the examples: an int (negative
-        ones count from the end), None (the argument is the same for all), or a tuple with
-        one entry per argument, each an int, None, or a tree of them that is a prefix of the
-        argument. Keyword arguments are mapped over axis 0.
+      in_axes: the axis of the positional arguments that runs over the examples: an int, None
+        (the same for all examples), or a tuple with one entry per argument: an int, None, or a
+        tree of them. Keyword arguments are mapped over axis 0.
       out_axes: where the axis of the examples goes in the results: as `in_axes`.
       axis_name: a name for the mapped axis, for collective operations (`lax.psum`).
       axis_size: the number of examples, when no argument is mapped.
