@@ -72,6 +72,12 @@ class TestKeyArray:
         for other in (copy.deepcopy(keys), pickle.loads(pickle.dumps(keys))):
             assert (other == keys).tolist() == [True, True]
 
+    def test_keys_are_not_numbers(self):
+        keys = random.split(random.key(0))
+        for use in (np.asarray, wnp.asarray, wnp.sin, lambda k: wnp.stack([k, k])):
+            with pytest.raises(TypeError, match="key_data"):
+                use(keys)
+
     def test_it_is_a_tree(self):
         leaves, treedef = tree_util.tree_flatten({"key": random.key(5, impl=PARTITIONABLE)})
         assert [leaf.tolist() for leaf in leaves] == [[0, 5]]

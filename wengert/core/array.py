@@ -128,11 +128,19 @@ class ArrayLike:
         def __neg__(self) -> Any: ...
 
 
-class Array(ArrayLike):
+class _AlsoTracers(type):
+    """For users, a traced value is an array: `isinstance(x, Array)` holds for it too."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, ArrayLike)
+
+
+class Array(ArrayLike, metaclass=_AlsoTracers):
     """An immutable array of numbers, on the CPU a view on a NumPy array.
 
     Arrays are made by `wengert.numpy.array` and friends, not by calling this class.
-    `np.asarray(x)` gives the values back without a copy, read-only.
+    `np.asarray(x)` gives the values back without a copy, read-only. Traced values are instances
+    too, for `isinstance`; where only concrete arrays are meant, `type(x) is Array` says so.
     """
 
     __slots__ = ("_value", "_weak")

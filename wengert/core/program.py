@@ -39,7 +39,7 @@ class Literal:
     @property
     def type(self) -> Any:
         """The type of a 0-d array; a Python scalar stands for itself."""
-        return self.value.type if isinstance(self.value, Array) else self.value
+        return self.value.type if type(self.value) is Array else self.value
 
 
 Atom = Variable | Literal
@@ -204,7 +204,7 @@ def _lines(program: Program, fresh: Iterator[str]) -> list[str]:
     def name(atom: Atom) -> str:
         if isinstance(atom, Literal):
             value = atom.value
-            return repr(value) if not isinstance(value, Array) else f"{value}:{value.type}"
+            return repr(value) if type(value) is not Array else f"{value}:{value.type}"
         return names.setdefault(atom, "") or names.update({atom: next(fresh)}) or names[atom]
 
     def typed(variable: Variable) -> str:

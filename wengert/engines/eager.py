@@ -25,7 +25,7 @@ def compile_program(program: Program) -> Executable:
 
     def slot_of(atom: Atom) -> int:
         if isinstance(atom, Literal):
-            return slot_with(atom.value._value if isinstance(atom.value, Array) else atom.value)
+            return slot_with(atom.value._value if type(atom.value) is Array else atom.value)
         if atom not in slots:
             slots[atom] = slot_with(None)
         return slots[atom]

@@ -1,5 +1,6 @@
 """What `wengert.numpy` exports; each module is imported when a name of it is first used."""
 
+from wengert.numpy.output import ComplexWarning as ComplexWarning
 from wengert.numpy.dtypes import ScalarType as ScalarType
 from wengert.numpy.elementwise import abs as abs
 from wengert.numpy.elementwise import absolute as absolute
@@ -32,7 +33,9 @@ from wengert.numpy.elementwise import around as around
 from wengert.numpy.arrays import array as array
 from wengert.numpy.inspection import array_equal as array_equal
 from wengert.numpy.inspection import array_equiv as array_equiv
+from wengert.numpy.output import array_repr as array_repr
 from wengert.numpy.joining import array_split as array_split
+from wengert.numpy.output import array_str as array_str
 from wengert.numpy.arrays import asarray as asarray
 from wengert.numpy.elementary import asin as asin
 from wengert.numpy.elementary import asinh as asinh
@@ -57,6 +60,7 @@ from wengert.numpy.comparison import bitwise_right_shift as bitwise_right_shift
 from wengert.numpy.comparison import bitwise_xor as bitwise_xor
 from wengert.numpy.sampling import blackman as blackman
 from wengert.numpy.joining import block as block
+from wengert.numpy.dtypes import bool_ as bool
 from wengert.numpy.dtypes import bool_ as bool_
 from wengert.numpy.layout import broadcast_arrays as broadcast_arrays
 from wengert.numpy.layout import broadcast_shapes as broadcast_shapes
@@ -156,6 +160,7 @@ from wengert.numpy.creation import full_like as full_like
 from wengert.numpy.elementwise import gcd as gcd
 from wengert.numpy.dtypes import generic as generic
 from wengert.numpy.creation import geomspace as geomspace
+from wengert.numpy.output import get_printoptions as get_printoptions
 from wengert.numpy.running import gradient as gradient
 from wengert.numpy.comparison import greater as greater
 from wengert.numpy.comparison import greater_equal as greater_equal
@@ -174,6 +179,7 @@ from wengert.numpy.elementary import i0 as i0
 from wengert.numpy.diagonals import identity as identity
 from wengert.numpy.dtypes import iinfo as iinfo
 from wengert.numpy.elementwise import imag as imag
+from wengert.numpy.output import index_exp as index_exp
 from wengert.numpy.grids import indices as indices
 from wengert.numpy.dtypes import inexact as inexact
 from wengert.numpy.dtypes import inf as inf
@@ -202,6 +208,7 @@ from wengert.numpy.inspection import isreal as isreal
 from wengert.numpy.inspection import isrealobj as isrealobj
 from wengert.numpy.inspection import isscalar as isscalar
 from wengert.numpy.dtypes import issubdtype as issubdtype
+from wengert.numpy.output import iterable as iterable
 from wengert.numpy.indexing import ix_ as ix_
 from wengert.numpy.sampling import kaiser as kaiser
 from wengert.numpy.contract import kron as kron
@@ -213,6 +220,7 @@ from wengert.numpy.comparison import less_equal as less_equal
 from wengert.numpy.sorting import lexsort as lexsort
 from wengert.numpy import linalg as linalg
 from wengert.numpy.creation import linspace as linspace
+from wengert.numpy.output import load as load
 from wengert.numpy.elementary import log as log
 from wengert.numpy.elementary import log10 as log10
 from wengert.numpy.elementary import log1p as log1p
@@ -288,6 +296,7 @@ from wengert.numpy.polynomial import polyval as polyval
 from wengert.numpy.elementwise import positive as positive
 from wengert.numpy.elementwise import pow as pow
 from wengert.numpy.elementwise import power as power
+from wengert.numpy.output import printoptions as printoptions
 from wengert.numpy.reductions import prod as prod
 from wengert.numpy.dtypes import promote_types as promote_types
 from wengert.numpy.reductions import ptp as ptp
@@ -312,8 +321,12 @@ from wengert.numpy.layout import rollaxis as rollaxis
 from wengert.numpy.polynomial import roots as roots
 from wengert.numpy.layout import rot90 as rot90
 from wengert.numpy.elementwise import round as round
+from wengert.numpy.output import s_ as s_
+from wengert.numpy.output import save as save
+from wengert.numpy.output import savez as savez
 from wengert.numpy.sorting import searchsorted as searchsorted
 from wengert.numpy.selection import select as select
+from wengert.numpy.output import set_printoptions as set_printoptions
 from wengert.numpy.sets import setdiff1d as setdiff1d
 from wengert.numpy.sets import setxor1d as setxor1d
 from wengert.numpy.layout import shape as shape

@@ -105,6 +105,19 @@ def asarray(
     return out
 
 
+def as_operand(x: Any) -> Any:
+    """An operand for promotion: lists become arrays, Python scalars stay what they are.
+
+    A Python float must not become float32 before it is known to meet a float64.
+    """
+    return x if type(x) in _PYTHON_SCALARS else asarray(x)
+
+
+def in_dtype(x: Any, dtype: DType) -> Value:
+    """An argument in the dtype of others; Python scalars are rounded to it once."""
+    return to_dtype(as_operand(x), dtype)
+
+
 def _may_share(out: Array, source: Any) -> bool:
     """Whether an array may live in memory that others write to."""
     if not isinstance(out._value, np.ndarray):

@@ -60,7 +60,7 @@ def integers(values: Any) -> tuple[int, ...]:
     """
     if type(values) is int:
         return (values,)
-    if isinstance(values, Array):
+    if type(values) is Array:
         values = np.asarray(values)
     if isinstance(values, np.ndarray):
         values = values.tolist() if values.dtype.kind in "iu" else list(values)

@@ -16,7 +16,7 @@ import numpy as np
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType
-from wengert.numpy.arrays import asarray
+from wengert.numpy.arrays import as_operand, asarray, in_dtype
 from wengert.numpy.axes import axes_of
 from wengert.numpy.creation import linspace
 from wengert.numpy.joining import unstack
@@ -71,7 +71,7 @@ def histogram_bin_edges(
 def _range(a: Value, range: Any, dtype: dtypes.DType) -> tuple[Value, Value]:
     """The first and the last edge; half a unit is added where they are equal."""
     if range is not None:
-        low, high = (to_dtype(asarray(end), dtype) for end in range)
+        low, high = (in_dtype(end, dtype) for end in range)
     elif not a.size:
         low, high = (filled(ArrayType((), dtype), end) for end in (0, 1))
     else:
@@ -225,7 +225,7 @@ def histogram2d(
     Array([[1, 0],
            [0, 1]], dtype=int32)
     """
-    x, y = promote_inexact(asarray(x), asarray(y))
+    x, y = promote_inexact(as_operand(x), as_operand(y))
     if x.shape != y.shape or len(x.shape) != 1:
         raise errors.ShapeError(f"histogram2d needs two equal vectors: {x.shape}, {y.shape}.")
     columns = [reshape(v, shape=(v.size, 1)) for v in (x, y)]

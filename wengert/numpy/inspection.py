@@ -14,7 +14,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.array import ArrayLike, as_array
-from wengert.numpy.arrays import asarray, check_out
+from wengert.numpy.arrays import as_operand, asarray, check_out, in_dtype
 from wengert.numpy.elementwise import imag, inexact_pair, numeric, real
 from wengert.numpy.promotion import (
     Value,
@@ -118,8 +118,7 @@ def nan_to_num(
         (compare.eq(x, np.inf), top if posinf is None else posinf),
         (compare.eq(x, -np.inf), -top if neginf is None else neginf),
     ):
-        number = type(good) in dtypes.SCALAR_TYPES
-        x = compare.select(bad, good if number else to_dtype(as_array(good), x.dtype), x)
+        x = compare.select(bad, in_dtype(good, x.dtype), x)
     return x
 
 
@@ -152,7 +151,7 @@ def isclose(
     size = primitives.complex_abs if dtypes.is_complex(a.dtype) else primitives.abs
     distance = size(primitives.sub(a, b))
     allowed = size(b)
-    tolerances = [to_dtype(as_array(t), allowed.dtype) for t in (rtol, atol)]
+    tolerances = [in_dtype(t, allowed.dtype) for t in (rtol, atol)]
     allowed = basis.add(tolerances[1], basis.mul(tolerances[0], allowed))
     finite = compare.bitwise_and(compare.is_finite(a), compare.is_finite(b))
     close = compare.bitwise_and(compare.le(distance, allowed), finite)
@@ -189,7 +188,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Value:
     >>> array_equal([1, 2], [1, 2, 3])
     Array(False, dtype=bool)
     """
-    a1, a2 = promote(asarray(a1), asarray(a2))
+    a1, a2 = promote(as_operand(a1), as_operand(a2))
     if a1.shape != a2.shape:
         return as_array(False)
     same = compare.eq(a1, a2)
@@ -205,7 +204,7 @@ def array_equiv(a1: Any, a2: Any) -> Value:
     >>> array_equiv([1, 1], 1)
     Array(True, dtype=bool)
     """
-    a1, a2 = promote(asarray(a1), asarray(a2))
+    a1, a2 = promote(as_operand(a1), as_operand(a2))
     try:
         np.broadcast_shapes(a1.shape, a2.shape)
     except ValueError:

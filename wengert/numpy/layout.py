@@ -379,7 +379,7 @@ def repeat(
         a, axis = ravel(a), 0
     axis = axis_of(axis, len(a.shape))
     count = a.shape[axis]
-    if isinstance(repeats, ArrayLike) and not isinstance(repeats, Array):
+    if isinstance(repeats, ArrayLike) and type(repeats) is not Array:
         return _repeat_traced(a, repeats, axis, total_repeat_length)
     times = np.asarray(repeats)
     if times.dtype.kind not in "iu" and times.size:
@@ -542,7 +542,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Value:
 
 def _shifts(shift: Any, count: int) -> list[Any]:
     """One shift for each of `count` axes; or, for a single axis, all that are given."""
-    if isinstance(shift, ArrayLike) and not isinstance(shift, Array):
+    if isinstance(shift, ArrayLike) and type(shift) is not Array:
         if shift.shape:
             rows = [
                 slice_(shift, start_indices=(i,), limit_indices=(i + 1,), strides=None)

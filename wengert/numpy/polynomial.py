@@ -14,7 +14,7 @@ import numpy as np
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType
-from wengert.numpy.arrays import asarray
+from wengert.numpy.arrays import as_operand, asarray
 from wengert.numpy.contract import matmul, outer
 from wengert.numpy.creation import zeros
 from wengert.numpy.diagonals import diag, vander
@@ -43,7 +43,7 @@ from wengert.primitives.spectral import eig, svd
 
 def _coefficients(name: str, *ps: Any) -> list[Value]:
     """Vectors of coefficients in their common dtype; numbers are constant polynomials."""
-    vectors = [operand(p) for p in promote(*(asarray(p) for p in ps))]
+    vectors = [operand(p) for p in promote(*map(as_operand, ps))]
     vectors = [p if p.shape else reshape(p, shape=(1,)) for p in vectors]
     for p in vectors:
         if len(p.shape) != 1:
@@ -85,7 +85,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
     Array(11., dtype=float32)
     """
     del unroll
-    p, x = promote(asarray(p), asarray(x))
+    p, x = promote(as_operand(p), as_operand(x))
     if not p.shape:
         raise errors.ShapeError("polyval needs a vector of coefficients, got a number.")
     shape = broadcast_shape([p.shape[1:], x.shape], "polyval")
@@ -331,7 +331,7 @@ def polyfit(
     >>> wnp.round(fit, 4)
     Array([2., 1.], dtype=float32)
     """
-    x, y = promote_inexact(asarray(x), asarray(y))
+    x, y = promote_inexact(as_operand(x), as_operand(y))
     lhs, rhs = _fit_system(operand(x), operand(y), _order(deg) + 1, w)
     if rcond is None:
         rcond = float(np.finfo(lhs.dtype).eps) * x.size
@@ -375,8 +375,7 @@ def _scaled_covariance(
     order = covariance.shape[0]
     covariance = reshape(covariance, shape=(order, order, 1))
     if cov == "unscaled":
-        shape = (order, order, residuals.shape[0])
-        return _for_points(broadcast_to(covariance, shape), y)
+        return _for_points(covariance, y)
     if count <= order:
         raise ValueError("the covariance needs more points than coefficients.")
     return _for_points(mul(covariance, div(residuals, count - order)), y)

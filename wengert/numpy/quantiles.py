@@ -130,8 +130,8 @@ def _samples(a: Value, axes: Shape) -> Value:
 
 def _fractions(q: Any, count: int) -> Value:
     """`q` as an array in the dtype in which places are computed."""
-    if type(q) in dtypes.SCALAR_TYPES:
-        q = np.asarray(q, np.result_type(type(q), np.float64))
+    if isinstance(q, list | tuple) or type(q) in dtypes.SCALAR_TYPES:
+        q = asarray(q, np.result_type(np.float64, dtypes.dtype_of(asarray(q))[0]))
     q = asarray(q)
     if dtypes.is_complex(q.dtype):
         raise TypeError(f"quantiles need real q, got {q.dtype}.")
@@ -295,7 +295,8 @@ def nanquantile(
 def _hundredths(q: Any) -> Any:
     if type(q) in dtypes.SCALAR_TYPES:
         return q / 100
-    return div(promote_inexact_unary(asarray(q)), 100)
+    q = asarray(q, np.float64) if isinstance(q, list | tuple) else asarray(q)
+    return div(promote_inexact_unary(q), 100)
 
 
 def percentile(

@@ -21,7 +21,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import ArrayLike, Shape, as_array
 from wengert.core.dtypes import DType, DTypeLike
-from wengert.numpy.arrays import check_out
+from wengert.numpy.arrays import check_out, in_dtype
 from wengert.numpy.axes import axes_of, axis_of
 from wengert.numpy.comparison import truth
 from wengert.numpy.elementwise import imag, real
@@ -88,10 +88,10 @@ def count_of(a: Value, axes: Shape, where: Any) -> Any:
 
 
 def _scalar(initial: Any, dtype: DType) -> Value:
-    initial = as_array(initial)
+    initial = in_dtype(initial, dtype)
     if initial.shape:
         raise errors.ShapeError(f"initial must be a number, got shape {initial.shape}.")
-    return to_dtype(initial, dtype)
+    return initial
 
 
 # -- sums and products ------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def _variance(
         total = basis.reduce_sum(masked(a, where, 0), axes=axes)
         mean = div(total, count if where is None else to_dtype(count, work))
         mean = basis.reshape(mean, shape=kept_shape(a, axes))
-    distances = sub(a, to_dtype(as_array(mean), work))
+    distances = sub(a, in_dtype(mean, work))
     if dtypes.is_complex(work):
         squares = basis.add(square(real(distances)), square(imag(distances)))
         result = dtypes.real_dtype(result)

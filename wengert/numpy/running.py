@@ -14,7 +14,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import ArrayType, as_array
 from wengert.core.dtypes import DTypeLike
-from wengert.numpy.arrays import check_out
+from wengert.numpy.arrays import as_operand, check_out, in_dtype
 from wengert.numpy.axes import axes_of, axis_of
 from wengert.numpy.promotion import Value, promote, promote_inexact, to_dtype
 from wengert.numpy.reductions import operand, sum_dtype
@@ -218,20 +218,18 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if n < 0:
         raise ValueError(f"the order of a difference must not be negative, got {n}.")
     axis = axis_of(axis, len(a.shape))
-    pieces = [a]
-    if prepend is not None:
-        pieces.insert(0, _border(prepend, a, axis))
-    if append is not None:
-        pieces.append(_border(append, a, axis))
-    if len(pieces) > 1:
-        a = concatenate(*promote(*pieces), dimension=axis)
+    given = [values for values in (prepend, append) if values is not None]
+    if given:
+        a, *borders = promote(a, *map(as_operand, given))
+        borders = [_border(values, a, axis) for values in borders]
+        cut = 0 if prepend is None else 1
+        a = concatenate(*borders[:cut], a, *borders[cut:], dimension=axis)
     for _ in range(n):
         a = _difference(a, axis)
     return a
 
 
-def _border(values: Any, a: Value, axis: int) -> Value:
-    values = as_array(values)
+def _border(values: Value, a: Value, axis: int) -> Value:
     if values.shape:
         return values
     return broadcast_to(values, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
@@ -350,7 +348,7 @@ def _slope(f: Value, axis: int, spacing: Any, order: int) -> Value:
             f"gradient with edge_order={order} needs more than {order} samples along axis "
             f"{axis}, got shape {f.shape}."
         )
-    spacing = to_dtype(as_array(spacing), f.dtype)
+    spacing = in_dtype(spacing, f.dtype)
     if not spacing.shape:
         return div(_even_slope(f, axis, order), spacing)
     if spacing.shape != (n,):

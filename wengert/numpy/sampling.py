@@ -13,9 +13,9 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes
-from wengert.core.array import Array, as_array
+from wengert.core.array import Array
 from wengert.core.dtypes import DTypeLike
-from wengert.numpy.arrays import asarray
+from wengert.numpy.arrays import as_operand, in_dtype
 from wengert.numpy.axes import axis_of
 from wengert.numpy.comparison import less
 from wengert.numpy.promotion import (
@@ -104,7 +104,7 @@ def correlate(
 
 
 def _signals(name: str, a: Any, v: Any) -> list[Value]:
-    signals = promote(asarray(a), asarray(v))
+    signals = promote(as_operand(a), as_operand(v))
     if any(len(x.shape) != 1 or not x.size for x in signals):
         shapes = " and ".join(str(x.shape) for x in signals)
         raise errors.ShapeError(f"{name} needs two vectors that are not empty, got {shapes}.")
@@ -155,8 +155,8 @@ def interp(
     >>> wnp.interp(2.5, wnp.array([1.0, 2.0, 3.0]), wnp.array([3.0, 2.0, 0.0]))
     Array(1., dtype=float32)
     """
-    x, xp = promote_inexact(asarray(x), asarray(xp))
-    (fp,) = promote_inexact(asarray(fp))
+    x, xp = promote_inexact(as_operand(x), as_operand(xp))
+    (fp,) = promote_inexact(as_operand(fp))
     if len(xp.shape) != 1 or xp.shape != fp.shape or not xp.size:
         raise errors.ShapeError(
             f"interp needs points as two equal vectors, got shapes {xp.shape} and {fp.shape}."
@@ -174,7 +174,7 @@ def interp(
 
 def _unrolled(x: Value, xp: Value, fp: Value, period: Any) -> tuple[Value, Value, Value]:
     """Positions within one period, and the points of a little more than one."""
-    period = to_dtype(as_array(period), x.dtype)
+    period = in_dtype(period, x.dtype)
     if type(period) is Array and not period._value:
         raise ValueError("interp needs a period other than 0.")
     period = size_of(period)
@@ -210,7 +210,7 @@ def _outside(out: Value, beyond: Value, given: Any, value: Value) -> Value:
             raise ValueError(f"left and right are numbers or 'extrapolate', got {given!r}.")
         return out
     if given is not None:
-        value = to_dtype(as_array(given), out.dtype)
+        value = in_dtype(given, out.dtype)
     return select(beyond, value, out)
 
 
@@ -227,7 +227,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
     >>> wnp.unwrap(wnp.array([0, 1, 2, -1, 0]), period=4)
     Array([0, 1, 2, 3, 4], dtype=int32)
     """
-    p, period = promote(asarray(p), as_array(period))
+    p, period = promote(as_operand(p), period)
     if dtypes.is_complex(p.dtype):
         raise ValueError("unwrap needs real angles.")
     p = operand(p)
@@ -236,7 +236,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
         return p
     whole = dtypes.is_integer(p.dtype)
     half = floor_divide(period, 2) if whole else mul(period, 0.5)
-    jump = half if discont is None else as_array(discont)
+    jump = half if discont is None else discont
     steps = sub(part(p, axis, 1, 0), part(p, axis, 0, -1))
     wrapped = sub(mod(add(steps, half), period), half)
     tie = bitwise_and(eq(wrapped, neg(half)), gt(steps, 0))

@@ -13,7 +13,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape, as_array
 from wengert.core.dtypes import DTypeLike
-from wengert.numpy.arrays import asarray
+from wengert.numpy.arrays import as_operand, asarray
 from wengert.numpy.axes import axes_of
 from wengert.numpy.diagonals import diagonal
 from wengert.numpy.elementwise import clip, imag, real
@@ -72,7 +72,7 @@ def average(
         a = as_array(a)
         count = count_of(a, axes_of(axis, len(a.shape)), None)
         return (out, add(mul(out, 0), count)) if returned else out
-    a, weights = promote_inexact(asarray(a), asarray(weights))
+    a, weights = promote_inexact(as_operand(a), as_operand(weights))
     a = operand(a)
     axes = axes_of(axis, len(a.shape))
     weights = operand(_fitted(weights, a, axis, axes))
@@ -285,17 +285,16 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     Array([1, 2, 3], dtype=int32)
     """
     del method
-    x, bins = promote(asarray(x), asarray(bins))
+    x, bins = promote(as_operand(x), as_operand(bins))
     if len(bins.shape) != 1:
         raise errors.ShapeError(f"digitize needs a vector of edges, got shape {bins.shape}.")
     count = bins.shape[0]
     if count == 0:
         return filled(ArrayType(x.shape, dtypes.INT32), 0)
     side = "left" if right else "right"
-    other = "right" if right else "left"
     rising = sort.searchsorted(bins, x, side=side)
     if count == 1:
         return rising
-    falling = sub(count, sort.searchsorted(rev(bins, dimensions=(0,)), x, side=other))
+    falling = sub(count, sort.searchsorted(rev(bins, dimensions=(0,)), x, side=side))
     ends = [reshape(e, shape=()) for e in (part(bins, 0, 0, 1), part(bins, 0, -1, 0))]
     return select(ge(ends[1], ends[0]), rising, falling)

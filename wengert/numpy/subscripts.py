@@ -287,7 +287,7 @@ def _bounds(item: slice) -> slice:
 
 
 def _bound(part: Any) -> int:
-    if isinstance(part, ArrayLike) and not isinstance(part, Array):
+    if isinstance(part, ArrayLike) and type(part) is not Array:
         part = part.concrete(
             "a slice (lax.dynamic_slice takes a traced start and a constant size)"
         )

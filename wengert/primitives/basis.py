@@ -312,8 +312,7 @@ class MaskedMul(Linear):
     @staticmethod
     def compute(x: Any, y: Any) -> Any:
         product = x * y
-        undefined = product != product  # as zero times infinity is
-        if not (undefined.any() if isinstance(undefined, np.ndarray) else undefined):
+        if not np.isnan(product).any():  # as zero times infinity would be
             return product
         return np.where(x == 0, product.dtype.type(0), product)[()]
 

@@ -73,7 +73,7 @@ def exp(u: Any) -> Any:
 def continued_fraction(start: Any, levels: Iterator[tuple[Any, Any]]) -> Any:
     """The jet of start + a1/(b1 + a2/(b2 + ...)), from the jets (a, b) of each level.
 
-    The modified method of Lentz, carried out on jets. It ends when nothing moves any more.
+    The modified method of Lentz, carried out on jets. It ends when only rounding moves it.
     """
     one = linear(start.shape[:2], np.ones_like(start[0, 0]))
     value = c = _nonzero(start)
@@ -84,7 +84,7 @@ def continued_fraction(start: Any, levels: Iterator[tuple[Any, Any]]) -> Any:
         before = value
         value = times(value, times(c, d))
         scale = np.max(np.abs(value), axis=(0, 1), keepdims=True)
-        if not (np.abs(value - before) > 4e-16 * scale).any():
+        if not (np.abs(value - before) > 2e-15 * scale).any():
             break
     return value
 

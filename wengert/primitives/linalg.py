@@ -285,7 +285,8 @@ class Lu(Stacked):
     @staticmethod
     @through_single
     def compute(a: Any) -> list[Any]:
-        return each_matrix(_factor_one, a)
+        factored: list[Any] = each_matrix(_factor_one, a)
+        return factored
 
     def type_rule(self, a: Any) -> Any:
         lead, m, n = matrix_sizes(self.name, a)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -217,20 +218,27 @@ def _sample_keys() -> list[Any]:
 # -- floats from bits ------------------------------------------------------------------------
 
 
+_MANTISSAS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
+
+
+@lru_cache(maxsize=None)
 def bits_for(dtype: Any) -> int:
     """How many random bits a float takes: as many as it has, 8 if its mantissa is shorter."""
-    return 8 if dtypes.bfloat16 == dtype else 8 * int(dtype.itemsize)
+    return 8 if _MANTISSAS[dtype.name] < 8 else 8 * int(dtype.itemsize)
 
 
-_MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
+@lru_cache(maxsize=None)
+def _float_format(dtype: Any) -> tuple[Any, Any, Any]:
+    """The unsigned dtype of the same size, how far to shift random bits, and the bits of 1."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    shift = np.dtype(f"u{bits_for(dtype) // 8}").type(bits_for(dtype) - _MANTISSAS[dtype.name])
+    return unsigned, shift, np.array(1, dtype).view(unsigned)[()]
 
 
 def unit_floats(bits: Any, dtype: Any) -> Any:
     """Floats in [0, 1): the upper bits as the mantissa of a float in [1, 2), minus 1."""
-    unsigned = np.dtype(f"u{dtype.itemsize}")
-    shift = 8 * bits.dtype.itemsize - _MANTISSA[dtype.name]
-    mantissa = np.right_shift(bits, bits.dtype.type(shift)).astype(unsigned, copy=False)
-    one = np.array(1, dtype).view(unsigned)[()]
+    unsigned, shift, one = _float_format(dtype)
+    mantissa = np.right_shift(bits, shift).astype(unsigned, copy=False)
     if dtype.itemsize == 2:
         return ((mantissa | one).view(dtype).astype(np.float32) - np.float32(1)).astype(dtype)
     if not mantissa.ndim:
@@ -254,7 +262,7 @@ class UnitInterval(Elementwise):
 
     def samples(self) -> Iterator[Sample]:
         rng = np.random.default_rng(0)
-        for name in _MANTISSA:
+        for name in _MANTISSAS:
             dtype = dtypes.as_dtype(name)
             bits = rng.integers(
                 0, 2 ** bits_for(dtype), (2, 3), dtype=f"u{bits_for(dtype) // 8}"

@@ -279,7 +279,7 @@ class RandomPoisson(CountPrimitive):
     sampler = staticmethod(poisson_samples)
 
     def samples(self) -> Iterator[Sample]:
-        lam = np.float32([0.5, 3.0, 0.0, 12.0, 250.0, -1.0])
+        lam = np.array([0.5, 3.0, 0.0, 12.0, 250.0, -1.0], np.float32)
         yield from self.samples_of(dtypes.INT32, lam)
 
 

@@ -169,7 +169,9 @@ class RandomGamma(Primitive):
                 yield Sample(keys[0], np.float64(0.7), **params, differentiable=False)
                 yield Sample(keys, rng.uniform(0.3, 3, (3, 2)), **params, differentiable=False)
                 yield Sample(keys[1], np.zeros((0, 2)), **params, differentiable=False)
-            yield Sample(keys[1], np.float32([0.4, 2.5]), **params, differentiable=False)
+            yield Sample(
+                keys[1], np.array([0.4, 2.5], np.float32), **params, differentiable=False
+            )
             half = np.array([0.4, 2.5], dtypes.bfloat16)
             yield Sample(keys[2], half, **params, differentiable=False)
 

@@ -43,6 +43,7 @@ _CHUNK = 1 << 15
 #: Up to this many blocks, one Python integer that holds them all beats NumPy's call overhead.
 _MAX_LANES = 128
 _MAX_WORDS = 2**32 - 1
+_UNSIGNED = {width: np.dtype(f"u{width // 8}") for width in (8, 16, 32, 64)}
 
 
 # -- the hash --------------------------------------------------------------------------------
@@ -73,15 +74,15 @@ def _hash_in_place(k1: Words, k2: Words, x1: Words, x2: Words) -> None:
     """Replace the flat counter blocks by random blocks; keys are as long, or of length 1."""
     size = x1.shape[0]
     if size <= _MAX_LANES:
-        packed = (_pack(words, size) for words in (k1, k2, x1, x2))
-        y1, y2 = _hash_lanes(*packed, size)
+        a, b, c, d = (_pack(words, size) for words in (k1, k2, x1, x2))
+        y1, y2 = _hash_lanes(a, b, c, d, size)
         x1[:], x2[:] = _unpack(y1, size), _unpack(y2, size)
         return
     scratch = np.empty(min(size, _CHUNK), np.uint32)
     for start in range(0, size, _CHUNK):
         part = slice(start, min(start + _CHUNK, size))
-        a, b = (k1, k2) if k1.shape[0] == 1 else (k1[part], k2[part])
-        _hash_chunk(a, b, x1[part], x2[part], scratch[: part.stop - start])
+        own = (k1, k2) if k1.shape[0] == 1 else (k1[part], k2[part])
+        _hash_chunk(*own, x1[part], x2[part], scratch[: part.stop - start])
 
 
 def _hash_chunk(k1: Words, k2: Words, x1: Words, x2: Words, scratch: Words) -> None:
@@ -169,8 +170,8 @@ def original_words(keys: Words, count: int) -> Words:
         )
     half, batch = (count + 1) // 2, keys.shape[0]
     if batch == 1 and half <= _MAX_LANES:
-        second = _packed_range(half, count, 2 * half - count)
-        return _hash_few(keys[0], _packed_range(0, half), second, half)[None, :count]
+        upper = _packed_range(half, count, 2 * half - count)
+        return _hash_few(keys[0], _packed_range(0, half), upper, half)[None, :count]
     counters = np.arange(2 * half, dtype=np.uint32)
     counters[count:] = 0
     first, second = counters[:half], counters[half:]
@@ -186,7 +187,7 @@ def indexed_blocks(keys: Words, count: int) -> Words:
     if keys.shape[0] == 1 and count <= _MAX_LANES:
         return _hash_few(keys[0], 0, _packed_range(0, count), count).reshape(2, 1, count)
     blocks = np.zeros((2, keys.shape[0], count), np.uint32)
-    index = np.arange(count, dtype=np.uint32 if count <= _MAX_WORDS else np.uint64)
+    index: Any = np.arange(count, dtype=np.uint32 if count <= _MAX_WORDS else np.uint64)
     blocks[1] = index.astype(np.uint32)
     if count > _MAX_WORDS:
         blocks[0] = index >> np.uint64(32)
@@ -205,6 +206,8 @@ def split_keys(keys: Words, count: int, layout: str) -> Words:
 
 def fold_words(keys: Words, data: Words) -> Words:
     """The key of each key `(..., 2)` and 32-bit word `data` (broadcast): shape `(..., 2)`."""
+    if keys.ndim == 1 and data.ndim == 0:
+        return _hash_few(keys, 0, int(data), 1)
     y1, y2 = hash_blocks(keys[..., 0], keys[..., 1], np.uint32(0), data)
     return np.stack([y1, y2], axis=-1)
 
@@ -212,7 +215,7 @@ def fold_words(keys: Words, data: Words) -> Words:
 def draw_bits(keys: Words, width: int, shape: Shape, layout: str) -> Words:
     """Random unsigned integers of `width` bits: keys `(B, 2)` to `(B, *shape)`."""
     size, batch = math.prod(shape), keys.shape[0]
-    unsigned = np.dtype(f"u{width // 8}")
+    unsigned = _UNSIGNED[width]
     if size == 0 or batch == 0:
         return np.zeros((batch, *shape), unsigned)
     if layout == ORIGINAL:
@@ -225,7 +228,8 @@ def draw_bits(keys: Words, width: int, shape: Shape, layout: str) -> Words:
             little = np.ascontiguousarray(words, "<u4").view(unsigned.newbyteorder("<"))
             flat = little[:, :size].astype(unsigned, copy=False)
     else:
-        flat = _combined(*indexed_blocks(keys, size), width)
+        high, low = indexed_blocks(keys, size)
+        flat = _combined(high, low, width)
     return flat.reshape(batch, *shape)
 
 
@@ -258,7 +262,7 @@ def _combined(high: Words, low: Words, width: int) -> Words:
     """Elements of the partitionable layout from their blocks."""
     if width == 64:
         return _joined(high, low)
-    return np.bitwise_xor(high, low, out=high).astype(f"u{width // 8}", copy=False)
+    return np.bitwise_xor(high, low, out=high).astype(_UNSIGNED[width], copy=False)
 
 
 def _joined(high: Words, low: Words) -> Words:

@@ -110,4 +110,4 @@ def floating_parameter(name: str, x: Any) -> Value:
 
 def float_info(dtype: DType) -> Any:
     """Limits of a floating dtype, bfloat16 included."""
-    return ml_dtypes.finfo(dtype)
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]

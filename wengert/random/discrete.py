@@ -128,9 +128,7 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
     lam = parameter("poisson", lam, dtypes.FLOAT32)
     shape = common_shape("poisson", shape, lam.shape)
     taken = take_key("poisson", key)
-    return random_poisson(
-        taken._data, broadcast_to(lam, shape), layout=taken.impl, dtype=dtype
-    )
+    return random_poisson(taken._data, broadcast_to(lam, shape), layout=taken.impl, dtype=dtype)
 
 
 def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> Array:

@@ -136,6 +136,12 @@ class KeyArray:
 
     ravel = flatten
 
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "random keys are not numbers. wengert.random.key_data(keys) gives their words as a "
+            "uint32 array, wrap_key_data makes keys of such an array."
+        )
+
     def block_until_ready(self) -> KeyArray:
         """The keys themselves: results are always ready."""
         return self
@@ -312,7 +318,7 @@ def key(seed: Any, *, impl: Any = None, dtype: Any = None) -> KeyArray:
 
     >>> from wengert import random
     >>> random.normal(random.key(0), (2,))
-    Array([1.8160863 , -0.75488514], dtype=float32)
+    Array([-0.78476596,  0.85644484], dtype=float32)
     """
     impl = _implementation(impl, dtype)
     data = _like(None, _seed_words("key", seed), impl)

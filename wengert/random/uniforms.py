@@ -41,7 +41,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
     >>> from wengert import random
     >>> random.bits(random.key(0), (3,), "uint8")
-    Array([  8, 218, 103], dtype=uint8)
+    Array([89,  1, 32], dtype=uint8)
     """
     shape = shape_of("bits", shape)
     dtype = UINT32 if dtype is None else dtypes.as_dtype(dtype)
@@ -70,12 +70,17 @@ def uniform(
 
     >>> from wengert import random
     >>> random.uniform(random.key(0), (2,), minval=-1.0)
-    Array([0.8954483 , 0.04636383], dtype=float32)
+    Array([-0.5674093 ,  0.60824823], dtype=float32)
     """
     shape, dtype = shape_of("uniform", shape), float_dtype("uniform", dtype)
-    low, high = (parameter("uniform", x, dtype) for x in (minval, maxval))
-    common_shape("uniform", shape, low.shape, high.shape)
-    if _known(low, high) and (low._value > high._value).any():
+    low, high = minval, maxval
+    if type(low) is not float or type(high) is not float:
+        low, high = (parameter("uniform", x, dtype) for x in (minval, maxval))
+        common_shape("uniform", shape, low.shape, high.shape)
+        wrong = _known(low, high) and (low._value > high._value).any()
+    else:
+        wrong = low > high
+    if wrong:
         raise ValueError(f"uniform got minval={minval} above maxval={maxval}.")
     return _uniform(take_key("uniform", key), shape, dtype, low, high)
 
@@ -116,7 +121,7 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
 
     >>> from wengert import random
     >>> random.randint(random.key(0), (4,), 0, 10)
-    Array([1, 9, 7, 3], dtype=int32)
+    Array([8, 1, 7, 0], dtype=int32)
     """
     shape, dtype = shape_of("randint", shape), integer_dtype("randint", dtype)
     low, high = (_integer(x) for x in (minval, maxval))

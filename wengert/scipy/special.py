@@ -344,7 +344,7 @@ def expn(n: int, x: Any) -> Value:
     >>> expn(2, 0.0)
     Array(1., dtype=float32, weak_type=True)
     """
-    number = operator.index(n) if not isinstance(n, Array) else int(n)
+    number = operator.index(n) if type(n) is not Array else int(n)
     if number < 0:
         raise ValueError(f"expn needs an order of 0 or more, got {number}.")
     return _apply(special.expn, x, n=number)

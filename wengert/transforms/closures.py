@@ -68,10 +68,9 @@ def _contents(item: Any) -> list[Any]:
 
 def _is_filled(cell: types.CellType) -> bool:
     try:
-        cell.cell_contents
+        return cell.cell_contents is not None
     except ValueError:  # a name that is assigned later
         return False
-    return True
 
 
 class SubstitutingInterpreter(Interpreter):

@@ -76,6 +76,22 @@ class CustomCall(Primitive):
         return interpreter.record(self, [*captured, *args], traced)
 
 
+def check_results(out: Sequence[Value], fun: Any) -> None:
+    """Check the results of a rule against those of the function, where these are known.
+
+    Raises:
+      CustomRuleError: when number, shapes or dtypes differ.
+    """
+    if not isinstance(fun, ProgramFunction):
+        return
+    got, expected = [o.type for o in out], fun.program.out_types
+    if [(t.shape, t.dtype) for t in got] != [(t.shape, t.dtype) for t in expected]:
+        raise errors.CustomRuleError(
+            f"a custom rule returned results of types ({', '.join(map(str, got))}); its "
+            f"function returns ({', '.join(map(str, expected))})."
+        )
+
+
 class Signature:
     """Positions of the arguments of a custom function, and which carry no derivative.
 
@@ -188,7 +204,7 @@ def run_batched(
 
 
 def _one(value: Value, dim: int | None) -> Value:
-    """A symbolic zero for one example of a batch along a dimension; other values as they are."""
+    """A symbolic zero for one example of a batch; other values as they are."""
     if type(value) is not Zero or dim is None:
         return value
     shape = value.type.shape
@@ -232,7 +248,7 @@ def is_zero(value: Any) -> bool:
 
 
 def accepted(value: Value, type_: ArrayType) -> Value | None:
-    """A derivative that a rule returned, in the dtype it belongs to; None where it does not fit."""
+    """A derivative from a rule, in the dtype of its value; None where it does not fit."""
     weak = value.weak_type and dtypes.absorbs(type_.dtype, value.dtype)
     if value.shape != type_.shape or not (value.dtype == type_.dtype or weak):
         return None

@@ -18,6 +18,7 @@ from wengert.transforms.custom import (
     Signature,
     SymbolicZero,
     accepted,
+    check_results,
     flat_function,
     is_zero,
     run_batched,
@@ -66,6 +67,7 @@ class CustomJVPCall(CustomCall):
             return out, [Zero(o.type) for o in out]
         closed = params["closed"]
         out, out_tangents = params["rule"](primals[:closed], primals[closed:], tangents)
+        check_results(out, params["fun"])
         return out, out_tangents
 
     def apply_batched(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
@@ -74,8 +76,10 @@ class CustomJVPCall(CustomCall):
         held_dims, arg_dims = dims[:closed], dims[closed:]
 
         def batched_fun(held: Sequence[Value], args: Sequence[Value]) -> list[Any]:
-            one = lambda *parts: [fun(*parts)]  # noqa: E731
-            return run_batched(interpreter, one, (held, args), (held_dims, arg_dims))[0]
+            (out,) = run_batched(
+                interpreter, lambda *parts: [fun(*parts)], (held, args), (held_dims, arg_dims)
+            )
+            return out
 
         def batched_rule(*parts: Sequence[Value]) -> Any:
             return tuple(run_batched(interpreter, rule, parts, (held_dims, arg_dims, arg_dims)))

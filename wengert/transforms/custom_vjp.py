@@ -22,6 +22,7 @@ from wengert.transforms.custom import (
     Signature,
     SymbolicZero,
     accepted,
+    check_results,
     flat_function,
     is_zero,
     run_batched,
@@ -47,7 +48,7 @@ class CustomVJPCall(CustomCall):
         held, args = primals[:closed], primals[closed:]
         perturbed = [type(t) is not Zero for t in tangents[closed:]]
         if any(perturbed):
-            out, residuals = params["forward"](held, args, perturbed)
+            out, residuals = _forward(params, held, args, perturbed)
             backward = functools.partial(params["backward"], held)
             out_tangents = pushed(backward, residuals, [o.type for o in out], tangents[closed:])
         else:
@@ -83,8 +84,8 @@ class CustomVJPCall(CustomCall):
             for i, (arg, value) in enumerate(zip(args[closed:], values, strict=True))
             if arg is not value
         ]
-        active = {i for i, _ in terms}
-        out, residuals = params["forward"](held, values, [i in active for i in range(len(values))])
+        perturbed = [a is not v for a, v in zip(args[closed:], values, strict=True)]
+        out, residuals = _forward(params, held, values, perturbed)
         backward = functools.partial(params["backward"], held)
         types = [value.type for value in values]
         extra = (backward, interpreter.primals(residuals), types, [o.type for o in out])
@@ -97,14 +98,16 @@ class CustomVJPCall(CustomCall):
         held_dims, arg_dims = dims[:closed], dims[closed:]
 
         def batched_fun(held: Sequence[Value], args: Sequence[Value]) -> list[Any]:
-            one = lambda *parts: [fun(*parts)]  # noqa: E731
-            return run_batched(interpreter, one, (held, args), (held_dims, arg_dims))[0]
+            (out,) = run_batched(
+                interpreter, lambda *parts: [fun(*parts)], (held, args), (held_dims, arg_dims)
+            )
+            return out
 
         def batched_forward(
             held: Sequence[Value], args: Sequence[Value], perturbed: Sequence[bool]
         ) -> Any:
-            one = lambda *parts: params["forward"](*parts, perturbed)  # noqa: E731
-            return tuple(run_batched(interpreter, one, (held, args), (held_dims, arg_dims)))
+            run = functools.partial(_with_last, params["forward"], perturbed)
+            return tuple(run_batched(interpreter, run, (held, args), (held_dims, arg_dims)))
 
         def batched_backward(
             held: Sequence[Value], residuals: Sequence[Value], cotangents: Sequence[Value]
@@ -124,6 +127,20 @@ class CustomVJPCall(CustomCall):
         }
         out = interpreter.parent.apply(self, values, batched)
         return [interpreter.tracer(o, 0) for o in out]
+
+
+def _forward(
+    params: Params, held: Sequence[Value], args: Sequence[Value], perturbed: Sequence[bool]
+) -> tuple[list[Any], list[Any]]:
+    """Results and residuals by the forward rule."""
+    out, residuals = params["forward"](held, args, perturbed)
+    check_results(out, params["fun"])
+    return out, residuals
+
+
+def _with_last(function: Callable[..., Any], last: Any, *args: Any) -> Any:
+    """Call a function with one more argument."""
+    return function(*args, last)
 
 
 def _placed(cotangent: Value, dim: int | None) -> Value:
@@ -289,7 +306,7 @@ class _FlatRules:
         self.symbolic_zeros = owner.symbolic_zeros
         self.nondiff = nondiff
         self.in_tree = in_tree
-        self.arguments = rest
+        self.arguments = tree.map(lambda _: 0, rest)  # their structure; they themselves may go
         self.out_tree: Any = None
         self.residual_tree: Any = None
         self.in_types = [as_array(x).type for x in tree.leaves(rest)]

@@ -285,7 +285,7 @@ def _through(
             ],
             size,
             basis,
-            [0 if isinstance(b, Array) else None for b in basis],
+            [0 if type(b) is Array else None for b in basis],
         )
         gathered.append([batched_first(o, d, size) for o, d in zip(out, dims, strict=True)])
     if not gathered:

@@ -307,6 +307,8 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     donate_argnums: int | Sequence[int] | None = None,
     donate_argnames: str | Iterable[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
 ) -> Any:
     """A function that is traced once per signature and runs as a program from then on.
 
@@ -318,6 +320,8 @@ def jit(
       static_argnames: the same by name.
       donate_argnums: arguments whose memory may be reused; accepted, results do not change.
       donate_argnames: the same by name.
+      keep_unused: accepted; results do not change.
+      inline: accepted; results do not change.
 
     Returns:
       a `JitFunction`: `lower`, `trace`, `eval_shape`, `cache_info`, `clear_cache`.
@@ -330,7 +334,7 @@ def jit(
     >>> f(0.0), f.cache_info().misses
     (Array(0., dtype=float32, weak_type=True), 1)
     """
-    del donate_argnums, donate_argnames
+    del donate_argnums, donate_argnames, keep_unused, inline
     if fun is None:
         return lambda f: JitFunction(f, static_argnums, static_argnames)
     if not callable(fun):

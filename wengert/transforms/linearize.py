@@ -19,7 +19,7 @@ import numpy as np
 
 from wengert import errors
 from wengert.core import dtypes, tree
-from wengert.core.array import Array, ArrayType, as_array, detached
+from wengert.core.array import Array, ArrayType, as_array
 from wengert.core.interpreter import Interpreter, Params, Tag, Tracer, location, state
 from wengert.core.primitive import Primitive, Value, Zero, type_of
 from wengert.primitives.basis import Linear, add, minus_unit, unit, zeros_like
@@ -200,7 +200,7 @@ def is_nonzero(value: Value) -> bool:
         value = value._value
     elif type(value) not in dtypes.SCALAR_TYPES:
         return False
-    return bool(np.any((value != 0) & (value == value)))
+    return bool(np.any((value != 0) & ~np.isnan(value)))
 
 
 class Linearization:
@@ -211,14 +211,12 @@ class Linearization:
       indices: the tape variable of each result, or None where it has no tangent.
       tape: the linear program.
       followed: for each input, its tape variable, or None for integers.
-      types: the array types of the inputs.
     """
 
-    __slots__ = ("followed", "indices", "primals", "tape", "types")
+    __slots__ = ("followed", "indices", "primals", "tape")
 
     def __init__(self, call: Callable[[list[Any]], list[Any]], inputs: Sequence[Value]) -> None:
         """Run `call` on tracers for the floating inputs; it returns the flat results."""
-        self.types: list[ArrayType | None] = []
         self.followed: list[int | None] = []
         count = 0
         for value in inputs:
@@ -259,7 +257,7 @@ class Linearization:
     def pull(
         self, cotangents: Sequence[Value], consume: bool = False, masked: bool = False
     ) -> list[Value | None]:
-        """Cotangents of the inputs; None where they vanish. Arguments are those of the tape's."""
+        """Cotangents of the inputs, None where they vanish; arguments as for the tape."""
         outputs = [
             (index, cotangent)
             for index, cotangent in zip(self.indices, cotangents, strict=True)
@@ -312,7 +310,7 @@ def linearize_flat(
     """Linearize a function of trees; also gives the structures, the inputs and aux."""
     leaves, in_tree = tree.flatten(tuple(primals))
     # the linear map outlives this call: it must not change with memory that others own
-    inputs = [detached(as_array(x)) if isinstance(x, np.ndarray) else as_array(x) for x in leaves]
+    inputs = [as_array(np.array(x) if type(x) is np.ndarray else x) for x in leaves]
     out_tree: Any = None
     aux: Any = None
 

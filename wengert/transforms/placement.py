@@ -33,7 +33,7 @@ def device_get(x: Any) -> Any:
     >>> device_get(wnp.ones(2))
     array([1., 1.], dtype=float32)
     """
-    return tree.map(lambda leaf: np.asarray(leaf) if isinstance(leaf, Array) else leaf, x)
+    return tree.map(lambda leaf: np.asarray(leaf) if type(leaf) is Array else leaf, x)
 
 
 def block_until_ready(x: Any) -> Any:

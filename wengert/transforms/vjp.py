@@ -100,8 +100,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any) -> Callable[[Any], 
         pulled = transpose_flat(call, types, given)
         return tree.unflatten(
             in_tree,
-            [zeros_like(t) if v is None else like(v, t) for v, t in zip(pulled, types,
-            strict=True)],
+            [
+                zeros_like(t) if v is None else like(v, t)
+                for v, t in zip(pulled, types, strict=True)
+            ],
         )
 
     return transposed

@@ -178,11 +178,7 @@ def vmap(
     def vmap_fun(*args: Any, **kwargs: Any) -> Any:
         leaves, in_tree = tree.flatten((args, kwargs))
         axes = _flat_in_axes(in_axes, args, kwargs)
-        # what is not mapped may be any object
-        values = [
-            leaf if axis is None and not is_operand(leaf) else as_array(leaf)
-            for axis, leaf in zip(axes, leaves, strict=True)
-        ]
+        values = [*map(_operand, leaves, axes)]
         dims = [_dimension(a, v, "in_axes") for a, v in zip(axes, values, strict=True)]
         size = _axis_size(values, dims, axis_size, fun)
         out_tree: Any = None
@@ -202,6 +198,11 @@ def vmap(
         return tree.unflatten(out_tree, placed)
 
     return vmap_fun
+
+
+def _operand(leaf: Any, axis: Any) -> Any:
+    """A leaf of the arguments; one that is not mapped may be any object."""
+    return leaf if axis is None and not is_operand(leaf) else as_array(leaf)
 
 
 def _is_none(x: Any) -> bool:
