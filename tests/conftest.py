@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+
+# Threads of the BLAS only wait for each other on matrices this small. It reads this once.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import measure
 import pytest

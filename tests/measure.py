@@ -22,7 +22,10 @@ LAYERS = (
     ("passes",),
     ("engines",),
     ("transforms",),
-    ("numpy", "lax", "random", "nn", "scipy", "sparse", "tree", "tree_util", "extend"),
+    (
+        *("numpy", "lax", "random", "nn", "scipy", "sparse"),
+        *("tree", "tree_util", "custom_derivatives", "extend"),
+    ),
     ("testing",),
     ("__init__",),
 )

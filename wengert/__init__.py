@@ -54,7 +54,17 @@ _install_methods()
 
 #: What is imported when first used, so that `import wengert` stays light.
 _LAZY_MODULES = frozenset(
-    {"extend", "lax", "nn", "random", "scipy", "testing", "tree", "tree_util"}
+    {
+        "custom_derivatives",
+        "extend",
+        "lax",
+        "nn",
+        "random",
+        "scipy",
+        "testing",
+        "tree",
+        "tree_util",
+    }
 )
 _LAZY_NAMES = {"check_grads": "wengert.testing", "check_rules": "wengert.testing"}
 

@@ -68,9 +68,12 @@ class EscapedTracerError(WengertError, RuntimeError):
     Array(1., dtype=float32, weak_type=True)
     """
 
-    def __init__(self, type: Any, transformation: str, made: Any, used: Any) -> None:
+    def __init__(
+        self, type: Any, transformation: str, made: Any, used: Any, ended: bool = True
+    ) -> None:
+        when = "after that transformation ended" if ended else "outside it (in another thread?)"
         super().__init__(
-            f"a {type} traced by {transformation} is used after that transformation ended."
+            f"a {type} traced by {transformation} is used {when}."
             + (f"\n  made at {made}" if made else "")
             + (f"\n  used at {used}" if used else "")
             + "\nReturn the value from the function (has_aux=True hands extra results through) "

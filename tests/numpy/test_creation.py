@@ -368,3 +368,22 @@ class TestDtypes:
     def test_constants(self):
         assert (wnp.pi, wnp.e, wnp.inf, wnp.newaxis) == (np.pi, np.e, np.inf, None)
         assert wnp.euler_gamma == np.euler_gamma and np.isnan(wnp.nan)
+
+
+class TestOutput:
+    def test_files(self, tmp_path):
+        x = np.arange(6.0).reshape(2, 3)
+        wnp.save(tmp_path / "x.npy", wnp.array(x))
+        np.testing.assert_array_equal(wnp.load(tmp_path / "x.npy"), x)
+        wnp.savez(tmp_path / "x.npz", x, y=wnp.arange(2))
+        with wnp.load(tmp_path / "x.npz") as both:
+            np.testing.assert_array_equal(both["arr_0"], x)
+            np.testing.assert_array_equal(both["y"], [0, 1])
+
+    def test_text(self):
+        x = np.array([1 / 3, 1e-9])
+        text = wnp.array_repr(x, precision=2, suppress_small=True)
+        assert text == "Array([0.33, 0.  ], dtype=float64)"
+        assert wnp.array_str(x, precision=1) == "[3.3e-01 1.0e-09]"
+        with wnp.printoptions(precision=2):
+            assert repr(wnp.array(x[:1])) == "Array([0.33], dtype=float64)"

@@ -291,6 +291,12 @@ def test_complex_normal_numbers():
     assert abs(np.mean(z * z)) < 0.03
 
 
+def test_ways_to_write_a_shape():
+    expected = random.uniform(random.key(0), (3,))
+    for shape in (3, [3], np.int64(3), np.array([3]), wnp.array([3])):
+        equal(random.uniform(random.key(0), shape), expected)
+
+
 def test_ends_of_intervals():
     u = np.asarray(random.uniform(random.key(0), (100_000,), "float16"))
     assert u.min() == 0

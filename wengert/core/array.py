@@ -9,6 +9,7 @@ and are installed on `ArrayLike` by `wengert.numpy.methods`; tracers share them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +294,7 @@ def as_array(value: Any) -> Any:
         return value
     kind = type(value)
     if kind is float:
-        return Array(np.float32(value), True)
+        return Array(weak_float(value), True)
     if kind is bool:
         return Array(np.bool_(value))
     if kind is int:
@@ -339,6 +340,23 @@ def detached(array: Array) -> Array:
     if isinstance(value, np.ndarray) and value.base is not None:
         return Array(value.copy(), array._weak)
     return array
+
+
+def weak_float(value: float) -> Any:
+    """A Python float as float32, the default floating dtype.
+
+    Raises:
+      OverflowError: where a finite value would become infinite.
+    """
+    if -_LARGEST <= value <= _LARGEST or not math.isfinite(value):
+        return np.float32(value)
+    raise OverflowError(
+        f"Python float {value} is too large for the default floating dtype float32. Say which "
+        f"dtype is meant: wengert.numpy.array({value}, dtype='float64')."
+    )
+
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def weak_integer(value: int) -> Any:

@@ -273,7 +273,8 @@ class Tracer(ArrayLike):
 
 
 def escaped(tracer: Tracer) -> errors.EscapedTracerError:
-    """The error for a tracer that is used after its transformation ended."""
+    """The error for a tracer that is used where its transformation is not."""
+    tag = tracer.tag
     return errors.EscapedTracerError(
-        tracer.type, tracer.transformation, tracer.tag.where, location()
+        tracer.type, tracer.transformation, tag.where, location(), not tag.alive
     )

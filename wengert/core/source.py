@@ -17,6 +17,10 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PLUMBING = (_PACKAGE, os.path.dirname(os.path.abspath(os.__file__)) + os.sep + "functools.py")
 
 
+#: Ids of code that is known to be ours: it lives as long as its module, so ids stay true.
+_INTERNAL: set[int] = set()
+
+
 class Location(NamedTuple):
     """A line of the user's code."""
 
@@ -42,7 +46,10 @@ def user_location() -> Location | None:
     """The innermost line on the stack that is the user's, or None."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_PLUMBING):
-            return Location(frame.f_code, frame.f_lineno)
+        code = frame.f_code
+        if id(code) not in _INTERNAL:
+            if not code.co_filename.startswith(_PLUMBING):
+                return Location(code, frame.f_lineno)
+            _INTERNAL.add(id(code))
         frame = frame.f_back
     return None

@@ -9,11 +9,13 @@ but no int among floats. Shapes are equal up to dimensions of size 1, or an oper
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from wengert import errors
 from wengert.core import dtypes
-from wengert.core.array import as_array
+from wengert.core.array import ArrayLike, as_array
+from wengert.core.dtypes import DType
 from wengert.core.primitive import Value
 from wengert.primitives.basis import Elementwise
 from wengert.primitives.cast import convert
@@ -24,25 +26,36 @@ _TAKES = {"b": "b", "i": "iu", "u": "iu", "f": "f", "c": "c"}
 _KIND_OF_SCALAR = {bool: "b", int: "i", float: "f", complex: "c"}
 
 
+@lru_cache(maxsize=4096)
+def _check_dtypes(primitive: Elementwise, *dtypes: DType) -> None:
+    """Raise unless a primitive takes operands of these dtypes: eager ones do not look."""
+    primitive.result_dtype(*dtypes)
+
+
 def unary(primitive: Elementwise, x: Any, **params: Any) -> Value:
     """Apply an elementwise primitive to one operand."""
     x = as_array(x)
-    primitive.result_dtype(x.dtype, **params)  # the eager engine does not look at dtypes
+    _check_dtypes(primitive, x.dtype)
     return primitive(x, **params)
 
 
-def binary(primitive: Elementwise, x: Any, y: Any, **params: Any) -> Value:
+def binary(primitive: Elementwise, x: Any, y: Any) -> Value:
     """Apply an elementwise primitive to two operands that fit strictly."""
-    return nary(primitive, x, y, **params)
+    arrays = isinstance(x, ArrayLike) and isinstance(y, ArrayLike)
+    if (
+        arrays and x.dtype == y.dtype and x.shape == y.shape
+    ):  # what is left to find out is little
+        _check_dtypes(primitive, x.dtype)
+        return primitive(x, y)
+    return nary(primitive, x, y)
 
 
-def nary(primitive: Elementwise, *xs: Any, **params: Any) -> Value:
+def nary(primitive: Elementwise, *xs: Any) -> Value:
     """Apply an elementwise primitive to operands that fit strictly."""
     operands = matched(primitive.name, xs)
-    arrays = [x.dtype for x in operands if type(x) not in _SCALARS]
-    primitive.result_dtype(*arrays, **params)
+    _check_dtypes(primitive, *(x.dtype for x in operands if type(x) not in _SCALARS))
     check_shapes(primitive.name, operands)
-    return primitive(*operands, **params)
+    return primitive(*operands)
 
 
 def matched(name: str, xs: Sequence[Any]) -> list[Value]:

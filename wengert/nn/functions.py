@@ -63,8 +63,8 @@ def relu6(x: Any) -> Value:
     >>> relu6(7.0)
     Array(6., dtype=float32, weak_type=True)
     """
-    x = relu(x)
-    return x if x.dtype == dtypes.BOOL else compare.select(compare.ge(x, 6), 6, x)
+    x = as_array(x)
+    return x if x.dtype == dtypes.BOOL else elementwise.clamp(0, x, 6)
 
 
 def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Value:
@@ -76,11 +76,6 @@ def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Value:
     return wnp.where(wnp.greater_equal(x, 0), x, wnp.multiply(negative_slope, x))
 
 
-def _below_zero(x: Value) -> Value:
-    """min(x, 0), with derivative 0 from 0 on: what exponentials may be taken of."""
-    return compare.select(compare.gt(x, 0), 0, x)
-
-
 def elu(x: Any, alpha: Any = 1.0) -> Value:
     """x where it is positive, alpha * (exp(x) - 1) elsewhere.
 
@@ -88,7 +83,9 @@ def elu(x: Any, alpha: Any = 1.0) -> Value:
     Array(-0.63212055, dtype=float32, weak_type=True)
     """
     x = promote_inexact_unary(x)
-    return wnp.where(compare.gt(x, 0), x, wnp.multiply(alpha, wnp.expm1(_below_zero(x))))
+    positive = compare.gt(x, 0)
+    curved = transcendental.expm1(compare.select(positive, 0, x))
+    return wnp.where(positive, x, wnp.multiply(alpha, curved))
 
 
 def selu(x: Any) -> Value:
@@ -107,8 +104,9 @@ def celu(x: Any, alpha: Any = 1.0) -> Value:
     Array(-0.78693867, dtype=float32, weak_type=True)
     """
     x = promote_inexact_unary(x)
-    curved = wnp.multiply(alpha, wnp.expm1(wnp.divide(_below_zero(x), alpha)))
-    return wnp.where(compare.gt(x, 0), x, curved)
+    positive = compare.gt(x, 0)
+    curved = wnp.expm1(wnp.divide(compare.select(positive, 0, x), alpha))
+    return wnp.where(positive, x, wnp.multiply(alpha, curved))
 
 
 # -- sigmoids ----------------------------------------------------------------------------------

@@ -13,28 +13,40 @@ from typing import Any
 import wengert.numpy as wnp
 from wengert.core import dtypes
 from wengert.core.array import as_array
-from wengert.core.primitive import Value
+from wengert.core.primitive import Primitive, Value
 from wengert.numpy.axes import axes_of
 from wengert.numpy.promotion import promote_inexact, promote_inexact_unary
 from wengert.primitives import cast
+from wengert.primitives.basis import reduce_sum, reshape
+from wengert.primitives.compare import is_finite, select
+from wengert.primitives.elementwise import div, sub
+from wengert.primitives.reduce import reduce_max
+from wengert.primitives.transcendental import exp, log
 
 Axis = int | tuple[int, ...] | None
 
 
-def _largest(x: Value, axis: Axis, where: Any) -> Value:
+def _kept(primitive: Primitive, x: Value, axes: tuple[int, ...]) -> Value:
+    """A reduction that keeps the axes as dimensions of size 1."""
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    return reshape(primitive(x, axes=axes), shape=shape)
+
+
+def _largest(x: Value, axes: tuple[int, ...]) -> Value:
     """The maximum along axes, kept as dimensions of size 1, as a constant."""
-    selected = {} if where is None else {"where": where, "initial": -math.inf}
-    return cast.stop_gradient(wnp.max(x, axis=axis, keepdims=True, **selected))
+    if 0 in x.shape:
+        return wnp.max(x, axis=axes, keepdims=True, initial=-math.inf)
+    return cast.stop_gradient(_kept(reduce_max, x, axes))
 
 
-def _shifted(x: Value, axis: Axis, where: Any) -> tuple[Value, Value]:
+def _shifted(x: Value, axes: tuple[int, ...], where: Any) -> tuple[Value, Value]:
     """x minus its maximum, and exponentials of that; 0 where not selected."""
-    largest = _largest(x, axis, where)
     if where is None:
-        shifted = wnp.subtract(x, largest)
-        return shifted, wnp.exp(shifted)
-    shifted = wnp.subtract(wnp.where(where, x, largest), largest)
-    return shifted, wnp.where(where, wnp.exp(shifted), 0)
+        shifted = sub(x, _largest(x, axes))
+        return shifted, exp(shifted)
+    largest = _largest(wnp.where(where, x, -math.inf), axes)
+    shifted = sub(wnp.where(where, x, largest), largest)
+    return shifted, wnp.where(where, exp(shifted), 0)
 
 
 def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
@@ -50,8 +62,9 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
     Array([0.5, 0.5], dtype=float32)
     """
     x = promote_inexact_unary(x)
-    _, powers = _shifted(x, axis, where)
-    out = wnp.divide(powers, wnp.sum(powers, axis=axis, keepdims=True))
+    axes = axes_of(axis, len(x.shape))
+    _, powers = _shifted(x, axes, where)
+    out = div(powers, _kept(reduce_sum, powers, axes))
     return out if where is None else wnp.where(where, out, 0)
 
 
@@ -68,9 +81,9 @@ def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Value:
     Array([    0., -1000.], dtype=float32)
     """
     x = promote_inexact_unary(x)
-    shifted, powers = _shifted(x, axis, where)
-    total = wnp.log(wnp.sum(powers, axis=axis, keepdims=True))
-    out = wnp.subtract(shifted, total)
+    axes = axes_of(axis, len(x.shape))
+    shifted, powers = _shifted(x, axes, where)
+    out = sub(shifted, log(_kept(reduce_sum, powers, axes)))
     return out if where is None else wnp.where(where, out, -math.inf)
 
 
@@ -103,20 +116,19 @@ def logsumexp(
         a, b = promote_inexact(a, b)
         a = wnp.where(wnp.not_equal(b, 0), a, -math.inf)
     axes = axes_of(axis, len(a.shape))
-    largest = _largest(wnp.real(a), axes, where if a.size else True)
-    largest = wnp.where(wnp.isfinite(largest), largest, 0)
-    powers = wnp.exp(wnp.subtract(a, largest))
+    seen = wnp.real(a)
+    largest = _largest(seen if where is None else wnp.where(where, seen, -math.inf), axes)
+    largest = select(is_finite(largest), largest, 0)
+    powers = exp(wnp.subtract(a, largest))
     if b is not None:
         powers = wnp.multiply(b, powers)
     if where is not None:
         powers = wnp.where(where, powers, 0)
-    total = wnp.sum(powers, axis=axes, keepdims=True)
-    sign = wnp.sign(total) if return_sign else None
-    out = wnp.add(wnp.log(wnp.abs(total) if return_sign else total), largest)
-    if not keepdims:
-        out = wnp.squeeze(out, axes)
-        sign = None if sign is None else wnp.squeeze(sign, axes)
-    return (out, sign) if return_sign else out
+    total = _kept(reduce_sum, powers, axes) if keepdims else reduce_sum(powers, axes=axes)
+    largest = reshape(largest, shape=total.shape)
+    if not return_sign:
+        return wnp.add(log(total), largest)
+    return wnp.add(wnp.log(wnp.abs(total)), largest), wnp.sign(total)
 
 
 def logmeanexp(a: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Value:

@@ -288,7 +288,7 @@ def linspace(
     Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
     check_device(device)
-    start, stop = (to_dtype(end, end.dtype) for end in promote_inexact(start, stop))
+    start, stop = promote_inexact(start, stop)
     count, wanted = _count(num), requested_dtype(dtype, start.dtype)
     steps = count - 1 if endpoint else count
     if type(start) is Array and type(stop) is Array:
@@ -299,7 +299,7 @@ def linspace(
         out = _finished(out, wanted, axis)
     if not retstep:
         return out
-    distance = sub(stop, start)
+    distance = to_dtype(sub(stop, start), start.dtype)
     return out, div(distance, steps) if steps > 0 else mul(distance, math.nan)
 
 

@@ -130,13 +130,15 @@ def _samples(a: Value, axes: Shape) -> Value:
 
 def _fractions(q: Any, count: int) -> Value:
     """`q` as an array in the dtype in which places are computed."""
-    if isinstance(q, list | tuple) or type(q) in dtypes.SCALAR_TYPES:
-        q = asarray(q, np.result_type(np.float64, dtypes.dtype_of(asarray(q))[0]))
+    if type(q) is float or isinstance(q, list | tuple):
+        q = np.asarray(q, np.float64)
     q = asarray(q)
     if dtypes.is_complex(q.dtype):
         raise TypeError(f"quantiles need real q, got {q.dtype}.")
-    if type(q) is Array and not bool(np.all((q._value >= 0) & (q._value <= 1))):
-        raise ValueError("quantiles need q between 0 and 1, percentiles between 0 and 100.")
+    if type(q) is Array:
+        known = q._value
+        if not ((known >= 0) & (known <= 1)).all():
+            raise ValueError("quantiles need q between 0 and 1, percentiles between 0 and 100.")
     return q if q.dtype == dtypes.FLOAT32 and count <= _MANY else to_dtype(q, _FLOAT64)
 
 
@@ -191,11 +193,11 @@ def _at(ordered: Value, place: Value) -> Value:
     place = convert(place, dtype=dtypes.INT32)
     if all(n == 1 for n in place.shape[len(place.shape) - rank :]):  # the same for all columns
         rows = reshape(place, shape=place.shape[: len(place.shape) - rank])
-        return gather(ordered, rows, axes=(0,), mode="clip")
+        return gather(ordered, rows, axes=(0,))
     place = broadcast_to(place, shape)
     count = math.prod(shape[: len(shape) - rank])
     flat = reshape(place, shape=(count, *ordered.shape[1:]))
-    return reshape(gather_along(ordered, flat, 0, mode="clip"), shape=shape)
+    return reshape(gather_along(ordered, flat, 0), shape=shape)
 
 
 def _aligned_weights(weights: Any, a: Value, axes: Shape) -> Value:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -221,13 +221,13 @@ def _sample_keys() -> list[Any]:
 _MANTISSAS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 
 
-@lru_cache(maxsize=None)
+@cache
 def bits_for(dtype: Any) -> int:
     """How many random bits a float takes: as many as it has, 8 if its mantissa is shorter."""
     return 8 if _MANTISSAS[dtype.name] < 8 else 8 * int(dtype.itemsize)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _float_format(dtype: Any) -> tuple[Any, Any, Any]:
     """The unsigned dtype of the same size, how far to shift random bits, and the bits of 1."""
     unsigned = np.dtype(f"u{dtype.itemsize}")

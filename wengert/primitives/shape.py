@@ -325,7 +325,8 @@ class Iota(Primitive):
             return numbers
         sizes = [1] * len(shape)
         sizes[dimension] = shape[dimension]
-        return np.broadcast_to(numbers.reshape(sizes), shape)
+        numbers = numbers.reshape(sizes)
+        return numbers if numbers.shape == tuple(shape) else np.broadcast_to(numbers, shape)
 
     def type_rule(self, dtype: Any, shape: Shape, dimension: int) -> Any:
         if not 0 <= dimension < len(shape):

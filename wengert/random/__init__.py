@@ -1,4 +1,16 @@
-"""Random numbers from explicit keys: the names, the meaning and the bits of `jax.random`."""
+"""Random numbers from explicit keys: the names, the meaning and the bits of `jax.random`.
+
+Every sampler takes a key first and is a pure function of its arguments; new keys come from
+`split` and `fold_in`. Keys, bits and integers are equal to those of JAX, floats to their
+rounding, in the layout that the key names (see `keys`). Samples are differentiable in the
+parameters of continuous distributions, and all samplers work under `vmap` and `jit`. Default
+dtypes are float32 and int32.
+
+>>> from wengert import random
+>>> key, subkey = random.split(random.key(0))
+>>> random.normal(subkey, (3,)).shape
+(3,)
+"""
 
 from wengert.random.discrete import bernoulli as bernoulli
 from wengert.random.discrete import binomial as binomial

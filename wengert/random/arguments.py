@@ -1,4 +1,10 @@
-"""Shapes, dtypes and parameters as the samplers take them, checked."""
+"""Shapes, dtypes and parameters as the samplers take them, checked.
+
+What users pass becomes a tuple of sizes, a dtype, an array of that dtype, or an error that says
+what was expected. Parameters are converted to the dtype of the samples, which is float32 unless
+the caller says otherwise: the dtype of a parameter does not decide it. Nothing here draws
+numbers or looks at keys.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +28,8 @@ def shape_of(name: str, shape: Any) -> Shape:
     Raises:
       ShapeError: for anything else, and for negative sizes.
     """
-    sizes = shape if isinstance(shape, tuple | list) else (shape,)
+    several = isinstance(shape, tuple | list) or getattr(shape, "ndim", 0) == 1
+    sizes = shape if several else (shape,)
     try:
         out = tuple(operator.index(n) for n in sizes)
     except errors.WengertError:

@@ -1,4 +1,10 @@
-"""Distributions of integers, of signs, and of truth values."""
+"""Distributions of integers, of signs, and of truth values.
+
+Bernoulli, Rademacher, geometric and categorical samples are formulas of uniform numbers;
+Poisson and binomial ones come out of rejection loops, each a primitive of its own
+(`wengert.primitives.random_counts`). None of them has a derivative: the gradient with respect
+to their parameters is zero, which is not the gradient of their means.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The normal distribution and what is made of normal numbers."""
+"""The normal distribution and what is made of normal numbers.
+
+One uniform number gives one normal number, through the inverse of the error function in the
+form that JAX has it (`normal_quantile`). Vectors, matrices and the distributions of functions
+of normal numbers follow from these. Samples are differentiable in location, scale, covariance
+and limits.
+"""
 
 from __future__ import annotations
 

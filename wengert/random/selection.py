@@ -1,4 +1,10 @@
-"""Random orders and random choices among the elements of an array."""
+"""Random orders and random choices among the elements of an array.
+
+Orders come from sorting by random words, several times where two of these might be equal.
+Choices without replacement are the beginning of a random order, or with probabilities the
+greatest of perturbed logarithms (Gumbel's trick). The chosen elements carry derivatives to
+the array they are from.
+"""
 
 from __future__ import annotations
 

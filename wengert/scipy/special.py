@@ -338,7 +338,7 @@ def expi(x: Any) -> Value:
     return _apply(special.expi, x)
 
 
-def expn(n: int, x: Any) -> Value:
+def expn(n: Any, x: Any) -> Value:
     """The exponential integral E_n for a whole number n >= 0 known while tracing.
 
     >>> expn(2, 0.0)

@@ -142,8 +142,7 @@ def check_value(case: Case) -> None:
     results = case(*case.arrays)
     for weak in (False, True):
         operands = [
-            Array(a._value, weak) if type(a) is Array else a
-            for a in case.operands(case.arrays)
+            Array(a._value, weak) if type(a) is Array else a for a in case.operands(case.arrays)
         ]
         declared = case.primitive.type_rule(*map(type_of, operands), **case.sample.params)
         declared = list(declared) if case.primitive.multiple_results else [declared]

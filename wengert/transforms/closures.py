@@ -5,15 +5,16 @@ at operands only, so these values must become operands: `closed_over` finds them
 `with_values` runs the functions with other values in their place. So the rules work after the
 transformation that made a value has ended, and derivatives with respect to it are found.
 
-What is found: cells, defaults, partial arguments, bound objects and their attributes, and
-containers of these. A value that is hidden deeper is not; `check_nesting` notices where that
-would give wrong results.
+What is found: cells, defaults, partial arguments, bound objects, and attributes and elements
+of these. A value in a global variable or a class is not; `check_nesting` and `check_level`
+notice where that would give wrong results.
 """
 
 from __future__ import annotations
 
 import functools
 import types
+from collections import deque
 from collections.abc import Callable, Sequence, ValuesView
 from itertools import islice
 from typing import Any
@@ -59,11 +60,13 @@ def _contents(item: Any) -> list[Any]:
         return [item.func, *item.args, *item.keywords.values()]
     if isinstance(item, dict):
         item = item.values()
-    if isinstance(item, list | tuple | set | ValuesView):
+    if isinstance(item, list | tuple | set | frozenset | deque | ValuesView):
         return list(islice(item, _LIMIT))
     if isinstance(item, types.ModuleType):
         return []
-    return list(getattr(item, "__dict__", {}).values())
+    slots = [n for c in type(item).__mro__ for n in c.__dict__.get("__slots__", ())]
+    attributes = [getattr(item, name, None) for name in slots]
+    return [*attributes, *getattr(item, "__dict__", {}).values()]
 
 
 def _is_filled(cell: types.CellType) -> bool:
@@ -135,7 +138,7 @@ def closing_more(tracers: Sequence[Tracer], closed: Callable[..., Any]) -> Calla
     return closed_more
 
 
-def check_nesting(outputs: Sequence[Value], name: str) -> None:
+def check_nesting(outputs: Sequence[Value]) -> None:
     """Check that results of a custom function do not hold tracers of inner transformations.
 
     They do when the function uses a traced value that `closed_over` did not find.
@@ -143,21 +146,40 @@ def check_nesting(outputs: Sequence[Value], name: str) -> None:
     Raises:
       CustomRuleError: when they do.
     """
+    tags = _tags()
+    for out in outputs if len(tags) > 1 else ():
+        tag = getattr(out, "tag", None)
+        if tag in tags and _holds(out, tags[: tags.index(tag)]):
+            raise _hidden()
+
+
+def check_level(values: Sequence[Value], interpreter: Interpreter) -> None:
+    """Check that what a rule returned to an interpreter does not belong to an inner one.
+
+    Raises:
+      CustomRuleError: when it does.
+    """
+    tags = _tags()
+    inner = tags[: tags.index(interpreter.tag)]
+    if any(getattr(value, "tag", None) in inner for value in values):
+        raise _hidden()
+
+
+def _tags() -> list[Any]:
+    """The tags of the current interpreters, innermost first."""
+    tags = []
     interpreter = state.interpreter
-    chain: list[Any] = []
     while not isinstance(interpreter, EagerInterpreter):
-        chain.append(interpreter.tag)
+        tags.append(interpreter.tag)
         interpreter = interpreter.parent
-    if len(chain) < 2:
-        return
-    for out in outputs:
-        inner = chain[: chain.index(out.tag)] if getattr(out, "tag", None) in chain else []
-        if inner and _holds(out, inner):
-            raise errors.CustomRuleError(
-                f"the function {name} with a custom rule uses a value that an inner "
-                "transformation traces, and that it neither takes as an argument nor closes "
-                "over directly. Pass the value as an argument."
-            )
+    return tags
+
+
+def _hidden() -> errors.CustomRuleError:
+    return errors.CustomRuleError(
+        "a function with a custom rule uses a value that an inner transformation traces, and "
+        "that it neither takes as an argument nor closes over. Pass the value as an argument."
+    )
 
 
 def _holds(value: Any, tags: Sequence[Any]) -> bool:

@@ -12,7 +12,7 @@ from wengert.core.array import as_array
 from wengert.core.interpreter import Params
 from wengert.core.primitive import Value, Zero
 from wengert.primitives.basis import add_tangents
-from wengert.transforms.closures import check_nesting, closed_over, closing
+from wengert.transforms.closures import check_level, check_nesting, closed_over, closing
 from wengert.transforms.custom import (
     CustomCall,
     Signature,
@@ -50,6 +50,7 @@ class CustomJVPCall(CustomCall):
         primals = interpreter.primals(args)
         tangents = [interpreter.tangent_of(a) for a in args]
         out, out_tangents = self._by_rule(primals, tangents[closed:], params)
+        check_level([*out, *out_tangents], interpreter)
         if any(type(t) is not Zero for t in tangents[:closed]):
             followed = params["fun"](args[:closed], primals[closed:])
             out_tangents = [
@@ -183,7 +184,7 @@ class custom_jvp:
         out = custom_jvp_call(
             *held, *values, fun=closing(held, flat), rule=closing(held, rule), closed=len(held)
         )
-        check_nesting(out, self.signature.name)
+        check_nesting(out)
         return tree.unflatten(out_trees[0], out)
 
 

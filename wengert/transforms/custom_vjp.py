@@ -16,7 +16,7 @@ from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import Params
 from wengert.core.primitive import Value, Zero
 from wengert.primitives.basis import add_tangents, move_axis, reduce_sum
-from wengert.transforms.closures import check_nesting, closed_over, closing
+from wengert.transforms.closures import check_level, check_nesting, closed_over, closing
 from wengert.transforms.custom import (
     CustomCall,
     Signature,
@@ -86,6 +86,7 @@ class CustomVJPCall(CustomCall):
         ]
         perturbed = [a is not v for a, v in zip(args[closed:], values, strict=True)]
         out, residuals = _forward(params, held, values, perturbed)
+        check_level([*out, *residuals], interpreter)
         backward = functools.partial(params["backward"], held)
         types = [value.type for value in values]
         extra = (backward, interpreter.primals(residuals), types, [o.type for o in out])
@@ -277,7 +278,7 @@ class custom_vjp:
             backward=closing(held, rules.backward),
             closed=len(held),
         )
-        check_nesting(out, name)
+        check_nesting(out)
         return tree.unflatten(rules.out_tree, out)
 
 

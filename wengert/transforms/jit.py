@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from wengert import config, errors
 from wengert.core import dtypes, tree
-from wengert.core.array import Array, ArrayType, as_array
+from wengert.core.array import Array, ArrayType, as_array, is_operand
 from wengert.core.interpreter import Params, Tracer, escaped, state
 from wengert.core.primitive import Primitive, Value
 from wengert.core.program import Program
@@ -176,7 +176,7 @@ class JitFunction:
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """The program for arguments like these (arrays or their types)."""
         leaves, in_tree, static = self._flatten(args, kwargs)
-        types = [x if type(x) is ArrayType else as_array(x).type for x in leaves]
+        types = [_type_of_argument(x) for x in leaves]
         return self._trace(types, in_tree, static)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
@@ -195,6 +195,15 @@ class JitFunction:
     def clear_cache(self) -> None:
         """Forget all programs."""
         self._cache.clear()
+
+
+def _type_of_argument(value: Any) -> ArrayType:
+    """The type of an array, a number, or of anything that has a shape and a dtype."""
+    if type(value) is ArrayType:
+        return value
+    if not is_operand(value) and hasattr(value, "shape") and hasattr(value, "dtype"):
+        return ArrayType(value.shape, value.dtype)
+    return as_array(value).type
 
 
 class Lowered:
