@@ -58,7 +58,9 @@ def test_arguments():
     np.testing.assert_allclose(
         wg.grad(wg.checkpoint(power, static_argnums=(1,)))(X, 3, k=2.0), 6 * X**2
     )
-    decorated = wg.checkpoint(static_argnums=1, prevent_cse=False, policy=lambda *_: True)(power)
+    decorated = wg.checkpoint(static_argnums=1, prevent_cse=False, policy=lambda *_: True)(
+        power
+    )
     np.testing.assert_allclose(wg.grad(decorated)(X, 3), 3 * X**2)
     tree = wg.checkpoint(lambda p: (p["x"] * p["n"], p["n"], None))
     got = wg.grad(lambda p: tree(p)[0], allow_int=True)({"x": 2.0, "n": 3})

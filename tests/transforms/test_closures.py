@@ -136,7 +136,9 @@ def stacked(names, h):
 
 
 @pytest.mark.parametrize(
-    "names", [*([n] for n in LAYERS), *itertools.product(LAYERS, LAYERS), *TRIPLES], ids="|".join
+    "names",
+    [*([n] for n in LAYERS), *itertools.product(LAYERS, LAYERS), *TRIPLES],
+    ids="|".join,
 )
 def test_stack(names):
     expected = stacked(names, explicit)(A, Y)

@@ -1,4 +1,4 @@
-"""`custom_jvp`: arguments, what rules get and may return, linearity. Closures: test_closures."""
+"""`custom_jvp`: arguments, what rules get and may return, linearity."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_symbolic_zeros(wrap):
     np.testing.assert_array_equal(wg.grad(lambda x: total(x, x))(X), np.ones(3))
 
 
-# -- what the rule does with tangents ------------------------------------------------------------
+# -- what the rule does with tangents ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_nonlinear_rules(tangent):
         wg.grad(g)(2.0)
 
 
-# -- what the rule returns ------------------------------------------------------------------------
+# -- what the rule returns --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,10 @@ def test_result_that_differs_from_the_function():
 
 def test_numbers_are_taken_for_tangents():
     assert wg.grad(with_rule(lambda g, p, t: (g(*p), 0)))(2.0) == 0.0
-    assert wg.jvp(with_rule(lambda g, p, t: (g(*p), 1)), (np.float16(2),), (1.0,))[1].dtype == np.float16
+    assert (
+        wg.jvp(with_rule(lambda g, p, t: (g(*p), 1)), (np.float16(2),), (1.0,))[1].dtype
+        == np.float16
+    )
 
 
 def test_without_a_rule():

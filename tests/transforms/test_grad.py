@@ -41,7 +41,15 @@ def cubes(x):
 
 @pytest.mark.parametrize(
     ("argnums", "expected"),
-    [(0, Y), (1, X), (-1, X), (np.int64(1), X), ((1, 0), (X, Y)), ([1], (X,)), ((-1, 0), (X, Y))],
+    [
+        (0, Y),
+        (1, X),
+        (-1, X),
+        (np.int64(1), X),
+        ((1, 0), (X, Y)),
+        ([1], (X,)),
+        ((-1, 0), (X, Y)),
+    ],
 )
 def test_argnums(argnums, expected):
     got = wg.grad(product, argnums)(X, Y)
@@ -189,7 +197,9 @@ def test_numpy_float64_stays():
 
 def test_matrix_subclass_is_taken_elementwise():
     matrix = np.array([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)
-    np.testing.assert_array_equal(wg.grad(lambda m: wnp.sum(m * m))(matrix), 2 * np.asarray(matrix))
+    np.testing.assert_array_equal(
+        wg.grad(lambda m: wnp.sum(m * m))(matrix), 2 * np.asarray(matrix)
+    )
 
 
 def test_masked_array_is_refused():
@@ -201,7 +211,12 @@ def test_masked_array_is_refused():
 
 #: name -> (function, points, first derivatives, second derivatives)
 SELECTIONS = {
-    "sqrt": (lambda x: wnp.where(x > 0, wnp.sqrt(x), 0.0), [0, -1, 4], [0, 0, 0.25], [0, 0, -1 / 32]),
+    "sqrt": (
+        lambda x: wnp.where(x > 0, wnp.sqrt(x), 0.0),
+        [0, -1, 4],
+        [0, 0, 0.25],
+        [0, 0, -1 / 32],
+    ),
     "sinc": (
         lambda x: wnp.where(x != 0, wnp.sin(x) / x, 1.0),
         [0.0, 1.0],
@@ -270,7 +285,10 @@ def test_untaken_sides_do_not_poison(name):
 
 
 def test_selection_before_an_infinite_slope():
-    for f in (lambda x: wnp.sqrt(wnp.clip(x, 0.0, 1.0)), lambda x: wnp.sqrt(wnp.maximum(x, 0.0))):
+    for f in (
+        lambda x: wnp.sqrt(wnp.clip(x, 0.0, 1.0)),
+        lambda x: wnp.sqrt(wnp.maximum(x, 0.0)),
+    ):
         assert wg.grad(f)(-1.0) == 0.0
         assert wg.grad(wg.grad(f))(-1.0) == 0.0
 

@@ -127,7 +127,9 @@ def test_closed_over_tracers():
     np.testing.assert_array_equal(wg.vmap(lambda x: wg.jit(lambda y: y * x)(2.0))(X), 2 * X)
 
 
-@pytest.mark.parametrize("view", [lambda a: a, lambda a: wnp.reshape(a, (3, 1)), lambda a: a[::-1]])
+@pytest.mark.parametrize(
+    "view", [lambda a: a, lambda a: wnp.reshape(a, (3, 1)), lambda a: a[::-1]]
+)
 def test_constants_do_not_change_with_their_memory(view):
     a = Y.copy()
     f = wg.jit(lambda x: wnp.sum(x * view(a)))
@@ -149,12 +151,14 @@ def test_lowering():
         lowered.compile()(X[:2])
 
 
-# -- eval_shape, make_program, closure_convert, named_call ---------------------------------------
+# -- eval_shape, make_program, closure_convert, named_call ------------------------------------
 
 
 def test_eval_shape():
     struct = wg.ShapeDtypeStruct
-    got = wg.eval_shape(lambda x, y: {"a": x @ y, "b": (x.sum(), 2)}, X, struct((3, 2), np.float32))
+    got = wg.eval_shape(
+        lambda x, y: {"a": x @ y, "b": (x.sum(), 2)}, X, struct((3, 2), np.float32)
+    )
     assert got == {"a": struct((2,), np.float32), "b": (struct((), np.float32), got["b"][1])}
     assert got["b"][1].weak_type
     assert wg.eval_shape(wg.grad(wnp.sum), X) == struct((3,), np.float32)
@@ -167,7 +171,9 @@ def test_eval_shape():
 
 
 def test_make_program():
-    program, shape = wg.make_program(lambda x, n: x * n, static_argnums=1, return_shape=True)(X, 2)
+    program, shape = wg.make_program(lambda x, n: x * n, static_argnums=1, return_shape=True)(
+        X, 2
+    )
     assert shape == wg.ShapeDtypeStruct((3,), np.float32)
     np.testing.assert_array_equal(program.evaluate(X)[0], 2 * X)
     program.check()

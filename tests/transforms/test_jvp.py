@@ -32,7 +32,9 @@ def test_several_arguments():
 
 
 def test_has_aux():
-    out, tangent, aux = wg.jvp(lambda x: (x * 2, {"x": x, "s": "t"}), (3.0,), (1.0,), has_aux=True)
+    out, tangent, aux = wg.jvp(
+        lambda x: (x * 2, {"x": x, "s": "t"}), (3.0,), (1.0,), has_aux=True
+    )
     assert (out, tangent) == (6.0, 2.0)
     assert type(aux["x"]) is type(out)
     assert aux["s"] == "t"

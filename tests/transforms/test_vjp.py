@@ -27,8 +27,12 @@ def test_pullback_is_used_often_and_under_transformations():
     _, pull = wg.vjp(lambda x: M @ wnp.sin(x), X)
     expected = M * np.cos(X)
     for _ in range(2):
-        np.testing.assert_allclose(wg.vmap(pull)(np.eye(2, dtype=np.float32))[0], expected, rtol=1e-6)
-        np.testing.assert_allclose(wg.jit(pull)(np.ones(2, np.float32))[0], expected.sum(0), rtol=1e-6)
+        np.testing.assert_allclose(
+            wg.vmap(pull)(np.eye(2, dtype=np.float32))[0], expected, rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            wg.jit(pull)(np.ones(2, np.float32))[0], expected.sum(0), rtol=1e-6
+        )
 
 
 def test_has_aux():

@@ -31,7 +31,9 @@ def test_axes_are_moved(in_axis, out_axis):
 
 def test_axes_per_argument():
     np.testing.assert_allclose(wg.vmap(wnp.dot, in_axes=(0, None))(M, X), M @ X, rtol=1e-6)
-    np.testing.assert_allclose(wg.vmap(wnp.dot, in_axes=[1, None])(M, Y[:2]), Y[:2] @ M, rtol=1e-6)
+    np.testing.assert_allclose(
+        wg.vmap(wnp.dot, in_axes=[1, None])(M, Y[:2]), Y[:2] @ M, rtol=1e-6
+    )
 
 
 def test_trees_of_axes():
@@ -64,7 +66,9 @@ def test_size_alone():
 
 
 def test_unmapped_arguments_may_be_any_object():
-    got = wg.vmap(lambda x, name, f: f(x) if name == "s" else x, in_axes=(0, None, None))(X, "s", abs)
+    got = wg.vmap(lambda x, name, f: f(x) if name == "s" else x, in_axes=(0, None, None))(
+        X, "s", abs
+    )
     np.testing.assert_array_equal(got, np.abs(X))
     with pytest.raises(TypeError):
         wg.vmap(lambda x, name: x)(X, "s")
@@ -133,7 +137,10 @@ def test_no_single_value():
 COLLECTIVES = {
     "psum": (lambda x: lax.psum(x, "i"), lambda x: np.full_like(x, x.sum())),
     "pmean": (lambda x: x - lax.pmean(x, "i"), lambda x: x - x.mean()),
-    "pmax": (lambda x: lax.pmax(x, "i") - lax.pmin(x, "i"), lambda x: np.full_like(x, np.ptp(x))),
+    "pmax": (
+        lambda x: lax.pmax(x, "i") - lax.pmin(x, "i"),
+        lambda x: np.full_like(x, np.ptp(x)),
+    ),
     "all_gather": (lambda x: lax.all_gather(x, "i"), lambda x: np.stack([x] * len(x))),
     "axis_index": (lambda x: lax.axis_index("i"), lambda x: np.arange(len(x))),
     "constant": (lambda x: x + lax.psum(2.0, "i"), lambda x: x + 2 * len(x)),
@@ -142,11 +149,15 @@ COLLECTIVES = {
 
 
 @pytest.mark.parametrize("name", COLLECTIVES)
-@pytest.mark.parametrize("wrap", [same, wg.jit, wg.checkpoint], ids=["plain", "jit", "checkpoint"])
+@pytest.mark.parametrize(
+    "wrap", [same, wg.jit, wg.checkpoint], ids=["plain", "jit", "checkpoint"]
+)
 def test_collectives(name, wrap):
     f, expected = COLLECTIVES[name]
     np.testing.assert_allclose(wg.vmap(wrap(f), axis_name="i")(X), expected(X), rtol=1e-6)
-    np.testing.assert_allclose(wg.jit(wg.vmap(wrap(f), axis_name="i"))(X), expected(X), rtol=1e-6)
+    np.testing.assert_allclose(
+        wg.jit(wg.vmap(wrap(f), axis_name="i"))(X), expected(X), rtol=1e-6
+    )
 
 
 @wg.custom_jvp
@@ -164,13 +175,17 @@ numbered.defjvp(lambda p, t: (numbered(*p), t[0] * lax.axis_index("i") * 10))
         wg.jit(wg.jit(lambda y: y * lax.axis_index("i"))),
         wg.checkpoint(lambda y: y * lax.axis_index("i")),
         lambda y: wg.grad(wg.jit(lambda z: z * z * lax.axis_index("i") / 2))(y),
-        lambda y: wg.vmap(lambda z: wg.jit(lambda: lax.axis_index("i") * 2.0)() + z)(np.zeros(1))[0],
+        lambda y: wg.vmap(lambda z: wg.jit(lambda: lax.axis_index("i") * 2.0)() + z)(
+            np.zeros(1)
+        )[0],
         numbered,
         wg.jit(numbered),
     ],
 )
 def test_collectives_without_mapped_operands(f):
-    np.testing.assert_array_equal(wg.vmap(lambda x: 0 * x + f(2.0), axis_name="i")(X), [0, 2, 4])
+    np.testing.assert_array_equal(
+        wg.vmap(lambda x: 0 * x + f(2.0), axis_name="i")(X), [0, 2, 4]
+    )
 
 
 def test_derivatives_of_collectives():
@@ -182,7 +197,9 @@ def test_derivatives_of_collectives():
 
 
 def test_two_names():
-    f = lambda x, y: lax.psum(x * y, ("i", "j")) + lax.axis_index("i") * 10 + lax.axis_index("j")
+    f = lambda x, y: (
+        lax.psum(x * y, ("i", "j")) + lax.axis_index("i") * 10 + lax.axis_index("j")
+    )
     inner = wg.vmap(f, (None, 0), axis_name="j")
     got = wg.vmap(inner, (0, None), axis_name="i")(X, Y)
     expected = X.sum() * Y.sum() + 10 * np.arange(3)[:, None] + np.arange(3)
@@ -190,6 +207,9 @@ def test_two_names():
 
 
 def test_unbound_name():
-    for f in (lambda: lax.psum(1.0, "i"), lambda: wg.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(X)):
+    for f in (
+        lambda: lax.psum(1.0, "i"),
+        lambda: wg.vmap(lambda x: lax.psum(x, "j"), axis_name="i")(X),
+    ):
         with pytest.raises(errors.UnboundAxisError):
             f()

@@ -19,7 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
 from wengert.core.array import broadcast_shape as broadcast_shape
-from wengert.core.interpreter import Params, state
+from wengert.core.interpreter import EAGER, Params, state
 from wengert.core.primitive import Batched, Dims, Primitive, Sample, Value, Zero, type_of
 
 Factor = Callable[..., Value]
@@ -170,7 +170,12 @@ class Elementwise(Primitive):
 
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         primals = interpreter.primals(args)
-        out = interpreter.parent.apply(self, primals, params)
+        parent = interpreter.parent  # for the eager one what its `apply` does, without the call
+        out = (
+            self.evaluate(primals, params)
+            if parent is EAGER
+            else parent.apply(self, primals, params)
+        )
         terms = []
         for arg, primal, partial in zip(args, primals, self.partials, strict=False):
             if arg is not primal and partial is not None:
@@ -519,9 +524,6 @@ transpose = Transpose()
 broadcast_in_dim = BroadcastInDim()
 reduce_sum = ReduceSum()
 full = Full()
-
-
-# -- small functions over them --------------------------------------------------------------
 
 
 def scale(tangent: Value, factor: Any) -> Value:

@@ -29,7 +29,7 @@ from wengert.core.primitive import Primitive, Value
 #: What is not looked into: most values, and the modules that functions use.
 _OPAQUE = (Array, np.ndarray, np.generic, np.dtype, str, bytes, int, float, complex, type)
 #: Objects that are looked at before the search is given up: closures are small.
-_LIMIT = 2000
+_LIMIT = 1000
 
 
 def closed_over(*roots: Any) -> list[Tracer]:
@@ -38,9 +38,9 @@ def closed_over(*roots: Any) -> list[Tracer]:
         return []
     found: dict[int, Tracer] = {}
     seen: set[int] = set()
-    pending = [*roots]
-    while pending and len(seen) < _LIMIT:
-        item = pending.pop()
+    pending = deque(roots)
+    while pending and len(seen) < _LIMIT:  # the nearest first
+        item = pending.popleft()
         if isinstance(item, Tracer):
             found[id(item)] = item
         elif item is not None and id(item) not in seen and not isinstance(item, _OPAQUE):
@@ -108,11 +108,15 @@ def with_values(
     Returns:
       its result: a list of values, or several such lists in a tuple.
     """
-    if all(t is v for t, v in zip(tracers, values, strict=True)):
-        return function(*args)
-    interpreter = SubstitutingInterpreter(state.interpreter, tracers, values)
-    with interpreter:
-        out = function(*args)
+    before, state.location = state.location, None  # the user's own lines are on the stack
+    try:
+        if all(t is v for t, v in zip(tracers, values, strict=True)):
+            return function(*args)
+        interpreter = SubstitutingInterpreter(state.interpreter, tracers, values)
+        with interpreter:
+            out = function(*args)
+    finally:
+        state.location = before
     if isinstance(out, tuple):
         return tuple([interpreter.replaced(value) for value in part] for part in out)
     return [interpreter.replaced(value) for value in out]

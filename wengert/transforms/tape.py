@@ -41,9 +41,17 @@ class Tape:
 
     def push(self, tangents: Sequence[Value]) -> list[Value]:
         """The tangents of all variables, from those of the inputs."""
-        values = list(tangents)
+        before = state.location
+        try:
+            return self._push(list(tangents))
+        finally:
+            state.location = before
+
+    def _push(self, values: list[Value]) -> list[Value]:
         zeros = any(type(value) is Zero for value in values)
         for primitive, terms, extra in self.entries[self.inputs :]:
+            if self.locations is not None:
+                state.location = self.locations[len(values)]
             if zeros and all(type(values[i]) is Zero for i in primitive.term_inputs(terms)):
                 values.append(_ZERO)
             else:
