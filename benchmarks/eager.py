@@ -132,7 +132,7 @@ def tracing(jax: Any) -> Case:
     if jax:
         # a fresh function each time: JAX would find the old one in its cache
         runs["jax"] = lambda: jax.make_jaxpr(lambda x: long(x))(1.0)
-    return Case("tracing 10,000 equations", runs, ("jax", 0.25), rounds=3, seconds=0.0)
+    return Case("tracing 10,000 equations", runs, ("jax", 0.25), rounds=7, seconds=0.0)
 
 
 def main() -> None:

@@ -493,3 +493,19 @@ def test_unit_is_a_partial():
         partials = (unit,)
 
     check_primitive(Shift())
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_one_wrong_entry_among_many_is_found(kind):
+    def factor(x):
+        return wnp.cos(x).at[31, 7].add(0.5)
+
+    if kind == "jvp":
+        function = custom_jvp(wnp.sin)
+        function.defjvp(lambda p, t: (wnp.sin(p[0]), factor(p[0]) * t[0]))
+    else:
+        function = custom_vjp(wnp.sin)
+        function.defvjp(lambda x: (wnp.sin(x), x), lambda x, u: (u * factor(x),))
+    expected = r"argument 0, entry \(31, 7\) .*: rule gives 1.5, finite differences 1"
+    with pytest.raises(errors.GradientMismatchError, match=expected):
+        check_rules(function, np.zeros((40, 40)))

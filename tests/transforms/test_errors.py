@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import numpy as np
 import pytest
@@ -107,6 +108,12 @@ def test_derivatives_know_truth_and_whole_numbers_only():
     for lose in (float, lambda x: x.item(), np.sin, lambda x: np.asarray(x)):
         with pytest.raises(errors.ConcretizationError, match="stop_gradient"):
             wg.grad(lambda x: x * lose(x))(2.0)
+
+
+def test_copies_of_tracers():
+    for duplicate in (copy.copy, copy.deepcopy):
+        assert wg.grad(lambda x: duplicate({"x": x})["x"] * x)(3.0) == 6.0
+        assert wg.jit(lambda x: duplicate(x) * x)(3.0) == 9.0
 
 
 def test_tracers_are_arrays_to_users():

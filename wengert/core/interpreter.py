@@ -260,6 +260,12 @@ class Tracer(ArrayLike):
     def _refuse(self, what: str) -> NoReturn:
         raise errors.ConcretizationError(what, self.type, self.transformation, location())
 
+    def __copy__(self) -> Tracer:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tracer:
+        return self
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of an array without dimensions")

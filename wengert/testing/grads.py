@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from wengert.transforms.jvp import jvp
 from wengert.transforms.linearize import check_tangents, float0_zeros
 from wengert.transforms.vjp import vjp
 
-#: Entries of arguments, and of results, that are looked at to find the worst one.
-_MOST_ENTRIES = 128
+#: Entries of arguments, and of results, that are looked at one by one to find the worst.
+_MOST_ENTRIES = 64
 
 
 class Point:
@@ -123,18 +123,30 @@ class Entry:
         return f"{part}entry ({index})" if self.index else f"{part}the scalar"
 
 
-def _entries(values: Sequence[Any], rng: np.random.Generator) -> list[Entry]:
-    found = [
+def _entries(values: Sequence[Any]) -> list[Entry]:
+    return [
         Entry(leaf, index, imaginary)
         for leaf, value in enumerate(values)
         if dtypes.is_inexact(value.dtype)
         for index in np.ndindex(value.shape)
         for imaginary in ((False, True) if dtypes.is_complex(value.dtype) else (False,))
     ]
-    if len(found) <= _MOST_ENTRIES:
-        return found
-    chosen = rng.choice(len(found), _MOST_ENTRIES, replace=False)
-    return [found[i] for i in sorted(chosen)]
+
+
+def _only(entries: Sequence[Entry], vector: Sequence[Any]) -> list[Any]:
+    """The vector, with zeros in place of all other entries."""
+    out = [np.zeros(v.shape, v.dtype) for v in vector]
+    for entry in entries:
+        out[entry.leaf][entry.index] = vector[entry.leaf][entry.index]
+    return out
+
+
+def _halved(entries: list[Entry], badness: Callable[[list[Entry]], float]) -> list[Entry]:
+    """At most `_MOST_ENTRIES` entries: again and again the worse half."""
+    while len(entries) > _MOST_ENTRIES:
+        middle = len(entries) // 2
+        entries = max(entries[:middle], entries[middle:], key=badness)
+    return entries
 
 
 class Comparison:
@@ -175,7 +187,7 @@ class Comparison:
             expected = self.difference(direction, step)
             if numeric.close(got, expected, self.atol, self.rtol):
                 return
-        self.fail(lambda column, _: push(column), None)
+        self.fail(push=push)
 
     def reverse(self, pull: Callable[[Sequence[Any]], list[Any]]) -> None:
         """Check a pullback of a random cotangent against differences in a random direction."""
@@ -189,16 +201,15 @@ class Comparison:
             bound = max(scale, numeric.pairing_scale(weights, pushed))
             if abs(got - expected) <= self.atol + self.rtol * bound:
                 return
-        self.fail(None, lambda row: pull(row))
+        self.fail(pull=pull)
 
     def difference(self, direction: Sequence[Any], step: float) -> list[Any]:
         """The directional derivative by finite differences."""
         return numeric.difference(self.point.call, self.point.values, direction, step)
 
-    def fail(self, push: Any, pull: Any) -> None:
-        """Raise the error that names the worst entry; at most `_MOST_ENTRIES` are looked at."""
-        columns = _entries(self.point.values, self.rng)
-        rows = _entries(self.out, self.rng)
+    def fail(self, push: Any = None, pull: Any = None) -> NoReturn:
+        """Raise the error that names the worst entry."""
+        columns, rows = self._suspects(push, pull)
         got = np.zeros((len(rows), len(columns)))
         expected = np.zeros_like(got)
         for j, column in enumerate(columns):
@@ -206,7 +217,7 @@ class Comparison:
             differences = self.difference(vector, self.steps[0])
             expected[:, j] = [self._read(r, differences) for r in rows]
             if push is not None:
-                pushed = push(vector, None)
+                pushed = push(vector)
                 got[:, j] = [self._read(r, pushed) for r in rows]
         if pull is not None:
             for i, row in enumerate(rows):
@@ -215,13 +226,28 @@ class Comparison:
         off = numeric.deviation(got, expected, self.atol, self.rtol)
         if not np.any(off > 1):
             raise errors.GradientMismatchError(
-                f"{self.what} is wrong on a random direction, though right entry by entry: it "
-                "is not linear."
+                f"{self.what} is wrong along a random direction, though right entry by entry: "
+                "it is not linear."
             )
         i, j = map(int, np.unravel_index(int(np.argmax(off)), off.shape))
         raise errors.GradientMismatchError(
             self._message(rows[i], columns[j], got[i, j], expected[i, j])
         )
+
+    def _suspects(self, push: Any, pull: Any) -> tuple[list[Entry], list[Entry]]:
+        """Entries of arguments and results among which the worst are, found by halving."""
+        columns, rows = _entries(self.point.values), _entries(self.out)
+        direction, weights = self.directions(), self.weights()
+
+        def gap(along: Sequence[Any], of: Sequence[Any]) -> float:
+            expected = numeric.pairing(of, self.difference(along, self.steps[0]))
+            if push is not None:
+                return abs(numeric.pairing(of, push(along)) - expected)
+            return abs(numeric.pairing(pull(of), along) - expected)
+
+        columns = _halved(columns, lambda half: gap(_only(half, direction), weights))
+        along = _only(columns, direction)
+        return columns, _halved(rows, lambda half: gap(along, _only(half, weights)))
 
     def _read(self, row: Entry, values: Sequence[Any]) -> float:
         return numeric.pairing(row.basis(self.out, dual=True), values)

@@ -118,8 +118,11 @@ def close(got: Values, expected: Values, atol: float, rtol: float) -> bool:
     )
 
 
-def same(got: Values, expected: Values, tolerance: float) -> bool:
-    """Whether lists of results agree: NaN equals NaN; relative to the largest finite entry."""
+def same(got: Values, expected: Values, tolerance: float, floor: float = 0.0) -> bool:
+    """Whether lists of results agree: relative to the largest finite entry; NaN equals NaN.
+
+    Where results come from numbers of size `floor` that cancel, they are relative to that.
+    """
     for g, e in zip(got, expected, strict=True):
         g, e = wide(g), wide(e)
         if g.shape != e.shape:
@@ -128,7 +131,7 @@ def same(got: Values, expected: Values, tolerance: float) -> bool:
             if not np.array_equal(g, e):
                 return False
             continue
-        scale = float(np.max(np.abs(e), where=np.isfinite(e), initial=0.0))
+        scale = float(np.max(np.abs(e), where=np.isfinite(e), initial=floor))
         if not np.allclose(g, e, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
             return False
     return True
