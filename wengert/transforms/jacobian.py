@@ -225,12 +225,16 @@ def _is_diagonal(linearized: Linearization, inputs: Sequence[Value]) -> bool:
     """Whether every block is diagonal: only elementwise maps between arrays of one shape."""
     floating = [v for v in (*inputs, *linearized.primals) if dtypes.is_inexact(v.dtype)]
     shape = floating[0].shape if floating else None
-    return all(v.shape == shape for v in floating) and all(
-        isinstance(primitive, Elementwise)
-        and extra == shape
-        and all(operand == shape for _, _, operand in terms)
-        for primitive, terms, extra in linearized.tape.entries[linearized.tape.inputs :]
-    )
+    for value in floating:
+        if value.shape != shape:
+            return False
+    for primitive, terms, extra in linearized.tape.entries[linearized.tape.inputs :]:
+        if not isinstance(primitive, Elementwise) or extra != shape:
+            return False
+        for _, _, operand in terms:
+            if operand != shape:
+                return False
+    return True
 
 
 def _diagonal_blocks(
@@ -260,8 +264,18 @@ def _embedded(out: Value, in_: Value, diagonal: Value, mode: Mode) -> Value:
     diagonal = like(diagonal, out if mode == "forward" else in_)
     if not in_.shape:
         return diagonal
-    mask = Array(np.eye(in_.size, dtype=bool).reshape(*in_.shape, *in_.shape))
+    mask = _identity(in_.shape) if in_.size <= _SMALL else _identity.__wrapped__(in_.shape)
     return select(mask, diagonal, 0)
+
+
+_SMALL = 64  # elements of an array whose identity mask is kept
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(shape: tuple[int, ...]) -> Array:
+    """True where an element of the result meets the same element of the input."""
+    size = math.prod(shape)
+    return Array(np.eye(size, dtype=bool).reshape(*shape, *shape))
 
 
 def _through(
