@@ -408,8 +408,9 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     its linear operations alone.
 
     Args:
-      fun: a function of arrays, or trees of arrays.
-      *primals: where to linearize.
+      fun: a function of arrays, or trees of arrays. NumPy arrays that it closes over are
+        shared: change them only after the last use of the linear function.
+      *primals: where to linearize. NumPy arrays are copied.
       has_aux: whether `fun` returns `(result, aux)`; aux is handed through.
 
     Returns:

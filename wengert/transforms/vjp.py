@@ -22,8 +22,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """Result of a function, and its pullback: from cotangents of the result to the inputs'.
 
     Args:
-      fun: a function of arrays, or trees of arrays.
-      *primals: the point.
+      fun: a function of arrays, or trees of arrays. NumPy arrays that it closes over are
+        shared: change them only after the last use of the pullback.
+      *primals: the point. NumPy arrays are copied.
       has_aux: whether `fun` returns `(result, aux)`; aux is handed through.
 
     Returns:
