@@ -1,0 +1,332 @@
+"""The machine: what it is, LLVM text into object code, object code into addresses.
+
+In flow a `Target` and the text of an LLVM module; out flow object code (`optimise_and_emit`:
+relocatable bytes, fit for a cache on disk) and, from object code and the addresses of what it
+calls, functions in memory (`load`). Names of BLAS, libc or runtime functions that a module
+only declares are given to `load` as `{name: address}`: object code never holds an address.
+
+The passes are few, because the code that comes here is explicit vector code already: no
+vectoriser, no unroller, no fast-math flag and no contraction of a product and a sum anywhere.
+This module knows nothing of programs or arrays.
+
+>>> text = "define i64 @twice(i64 %x) { %y = add i64 %x, %x  ret i64 %y }"
+>>> code = load(optimise_and_emit(text, Target.host()), exports=["twice"])
+>>> ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code.address("twice"))(21)
+42
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from wengert.core.lazy import lazy_module
+
+llvm = lazy_module("llvmlite.binding")
+llvmlite = lazy_module("llvmlite")
+
+#: One lock for all of LLVM: its objects here are shared, and a fork waits until it is free.
+_lock = threading.RLock()
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
+
+
+@cache
+def _initialise() -> None:
+    """Make LLVM know this process's kind of machine."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine that code is made for; hashable, and a key of caches with `str(target)`.
+
+    Attributes:
+      triple: LLVM's name of architecture and system.
+      cpu: LLVM's name of the processor.
+      features: LLVM's list of what the processor has (`+avx2,-avx512f,...`).
+      vector_bytes: the width of a vector register.
+      has_fma: whether a fused multiply-add is one instruction.
+
+    >>> Target.host().vector_bytes in (16, 32, 64)
+    True
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    has_fma: bool
+
+    @staticmethod
+    @cache
+    def host() -> Target:
+        """This machine, with all it has."""
+        with _lock:
+            _initialise()
+            features = llvm.get_host_cpu_features()
+            triple = llvm.get_process_triple()
+            cpu = llvm.get_host_cpu_name()
+        listed = features.flatten()
+        if features.get("avx512f"):
+            # LLVM takes half of the register's width on many of these processors otherwise.
+            listed += ",-prefer-256-bit"
+        fused = bool(features.get("fma")) or is_arm(triple)
+        return Target(triple, cpu, listed, _vector_bytes(features), fused)
+
+    @staticmethod
+    @cache
+    def baseline() -> Target:
+        """The least machine of this architecture (x86-64: SSE2; AArch64: NEON)."""
+        with _lock:
+            _initialise()
+            triple = llvm.get_process_triple()
+        if is_arm(triple):
+            return Target(triple, "generic", "+neon", 16, True)
+        cpu = "x86-64" if triple.startswith("x86_64") else "generic"
+        return Target(triple, cpu, "", 16, False)
+
+    def __str__(self) -> str:
+        return f"{self.triple} {self.cpu} {self.features}"
+
+
+def is_arm(triple: str) -> bool:
+    """Whether a triple names 64-bit ARM."""
+    return triple.startswith(("aarch64", "arm64"))
+
+
+def _vector_bytes(features: Mapping[str, bool]) -> int:
+    wide = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
+    if all(features.get(name) for name in wide):
+        return 64
+    return 32 if features.get("avx") else 16
+
+
+def versions() -> str:
+    """What produced object code, besides program, target and options: for keys of caches."""
+    number = ".".join(map(str, llvm.llvm_version_info))
+    return f"llvmlite {llvmlite.__version__}, LLVM {number}"
+
+
+# -- object code -----------------------------------------------------------------------------
+
+
+@cache
+def _target_machine(target: Target) -> Any:
+    """LLVM's object for a target; kept, since one costs half a millisecond."""
+    _initialise()
+    # Position-independent: constants are read relative to the instruction, and what lies
+    # further away than two gigabytes is reached through tables that the linker makes.
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+    )
+
+
+#: level -> passes over each function, in order; level 3 is LLVM's own list instead.
+_PASSES = {
+    1: ("sroa", "simplify_cfg"),
+    2: ("sroa", "instruction_combine", "simplify_cfg", "dead_store_elimination"),
+}
+
+
+def _passes(level: int, machine: Any) -> tuple[Any, Any]:
+    """A manager of function passes and its builder."""
+    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    tuning.loop_unrolling = tuning.loop_interleaving = False
+    builder = llvm.create_pass_builder(machine, tuning)
+    if level == 3:
+        return builder.getFunctionPassManager(), builder
+    manager = llvm.create_new_function_pass_manager()
+    for name in _PASSES[level]:
+        getattr(manager, f"add_{name}_pass")()
+    return manager, builder
+
+
+def _inline(module: Any, builder: Any) -> None:
+    """Put functions that are marked `alwaysinline` into their callers, and drop them."""
+    manager = llvm.create_new_module_pass_manager()
+    manager.add_always_inliner_pass()
+    manager.add_global_dead_code_eliminate_pass()
+    manager.run(module, builder)
+
+
+def _optimise(text: str, target: Target, level: int) -> Any:
+    """The module, parsed, verified and optimised."""
+    # A context of its own, or the types and constants of every program would stay for ever.
+    module = llvm.parse_assembly(text, llvm.create_context())
+    machine = _target_machine(target)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    manager, builder = _passes(level, machine)
+    if "alwaysinline" in text:
+        _inline(module, builder)
+    for function in module.functions:
+        function.add_function_attribute("nounwind")  # so that no unwind table is made
+        if not function.is_declaration:
+            manager.run(function, builder)
+    return module
+
+
+def optimise_and_emit(module: Any, target: Target, level: int = 2) -> bytes:
+    """Object code of a module.
+
+    Args:
+      module: an `llvmlite.ir.Module` or its text. Functions it defines and that are not
+        `internal` can be exported by `load`; those it declares are symbols for `load`.
+      target: the machine.
+      level: 1 (stack slots into registers, control flow), 2 (and combined instructions, dead
+        stores) or 3 (and LLVM's global value numbering and loop-invariant code motion, about
+        twice the time of 2). Machine code is made with the same care at every level.
+
+    Returns:
+      Relocatable object code: the same bytes serve any process on such a machine.
+
+    >>> optimise_and_emit("define void @f() { ret void }", Target.host())[1:4]
+    b'ELF'
+    """
+    with _lock:
+        return bytes(_target_machine(target).emit_object(_optimise(str(module), target, level)))
+
+
+def assembly(module: Any, target: Target, level: int = 2) -> str:
+    """The machine code of a module, as text.
+
+    >>> "ret" in assembly("define void @f() { ret void }", Target.host())
+    True
+    """
+    with _lock:
+        return str(_target_machine(target).emit_assembly(_optimise(str(module), target, level)))
+
+
+def optimised(module: Any, target: Target, level: int = 2) -> str:
+    """The text of a module after LLVM's passes.
+
+    >>> "ret i64 3" in optimised(
+    ...     "define i64 @f() { %x = add i64 1, 2  ret i64 %x }", Target.host())
+    True
+    """
+    with _lock:
+        return str(_optimise(str(module), target, level))
+
+
+# -- loading ---------------------------------------------------------------------------------
+
+#: What LLVM itself calls: memory, remainders, roundings without an instruction, 16-bit floats.
+_IMPLICIT = (
+    "memcpy memset memmove bcmp fmod fmodf floor floorf ceil ceilf trunc truncf rint rintf "
+    "nearbyint nearbyintf round roundf roundeven roundevenf fma fmaf sqrt sqrtf ldexp ldexpf "
+    "__extendhfsf2 __truncsfhf2 __truncdfhf2 __truncsfbf2 __truncdfbf2 "
+    "__udivti3 __umodti3 __divti3 __modti3 __multi3 "
+    "sin sinf cos cosf exp expf log logf pow powf"
+).split()
+
+
+@cache
+def _implicit_symbols() -> dict[str, int]:
+    """Addresses of the functions that LLVM may call by itself, where the system has them."""
+    libraries = [ctypes.CDLL(None)]
+    for file in ("libm.so.6", "libgcc_s.so.1", "libSystem.dylib"):
+        with suppress(OSError):  # another system's name
+            libraries.append(ctypes.CDLL(file))
+    found = {}
+    for name in _IMPLICIT:
+        for library in libraries:
+            if hasattr(library, name):
+                found[name] = function_address(getattr(library, name))
+                break
+    return found
+
+
+def function_address(function: Any) -> int:
+    """Where a function that ctypes knows lies in memory."""
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
+class LoadedCode:
+    """Machine code in memory, which stays there as long as this object lives.
+
+    Whoever keeps an address must keep this object.
+    """
+
+    __slots__ = ("_addresses", "_library")
+
+    def __init__(self, library: Any, addresses: dict[str, int]) -> None:
+        self._library = library
+        self._addresses = addresses
+
+    def address(self, name: str) -> int:
+        """Where an exported function or variable lies."""
+        return self._addresses[name]
+
+    def function(self, name: str, signature: Callable[[int], Any]) -> Any:
+        """An exported function for Python; `signature` is a `ctypes.CFUNCTYPE(...)`."""
+        function = signature(self._addresses[name])
+        function.code = self  # keeps the code in memory
+        return function
+
+
+@cache
+def _linker() -> Any:
+    """The one linker of this process, which is never taken down.
+
+    Threads may still run code from it while the interpreter ends.
+    """
+    _initialise()
+    machine = llvm.Target.from_triple(Target.host().triple).create_target_machine(
+        reloc="pic", codemodel="small", jit=True
+    )
+    linker = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
+    linker._owned = True
+    return linker
+
+
+_count = itertools.count()
+
+
+def load(
+    object_code: bytes,
+    symbols: Mapping[str, int] | None = None,
+    exports: Iterable[str] = ("entry",),
+) -> LoadedCode:
+    """Put object code into memory, linked to the functions and variables it names.
+
+    Args:
+      object_code: what `optimise_and_emit` made, now or in another process on such a machine.
+      symbols: addresses of what the code declares; it may hold more than is needed. What
+        LLVM calls by itself (`memcpy`, `fmod`, ...) is known.
+      exports: names whose addresses will be asked for.
+
+    Raises:
+      RuntimeError: the object code is not valid, or a name has no address.
+
+    >>> text = """
+    ... declare i64 @other(i64)
+    ... define i64 @f() { %x = call i64 @other(i64 1)  ret i64 %x }
+    ... """
+    >>> other = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(lambda x: x + 1)
+    >>> code = load(optimise_and_emit(text, Target.host()),
+    ...             {"other": function_address(other)}, ["f"])
+    >>> code.function("f", ctypes.CFUNCTYPE(ctypes.c_int64))()
+    2
+    """
+    names = list(exports)
+    with _lock:
+        builder = llvm.JITLibraryBuilder().add_object_img(object_code)
+        for name, address in {**_implicit_symbols(), **(symbols or {})}.items():
+            if name.encode() in object_code:
+                builder.import_symbol(name, address)
+        for name in names:
+            builder.export_symbol(name)
+        library = builder.link(_linker(), f"wengert.{next(_count)}")
+        return LoadedCode(library, {name: library[name] for name in names})
