@@ -310,10 +310,8 @@ def load(
     Raises:
       RuntimeError: the object code is not valid, or a name has no address.
 
-    >>> text = """
-    ... declare i64 @other(i64)
-    ... define i64 @f() { %x = call i64 @other(i64 1)  ret i64 %x }
-    ... """
+    >>> text = "declare i64 @other(i64)"
+    >>> text += " define i64 @f() { %x = call i64 @other(i64 1)  ret i64 %x }"
     >>> other = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(lambda x: x + 1)
     >>> code = load(optimise_and_emit(text, Target.host()),
     ...             {"other": function_address(other)}, ["f"])
