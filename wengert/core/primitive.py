@@ -108,6 +108,9 @@ class Primitive:
     #: Whether its result has no tangent (comparisons, rounding, integers).
     nondifferentiable: ClassVar[bool] = False
 
+    #: Whether applying it does more than compute a result: passes keep it, once, in its place.
+    effects: ClassVar[bool] = False
+
     #: Whether transformations see through it, to the operations it consists of.
     inlines: ClassVar[bool] = False
     #: Whether they do so where it is applied to tangents inside a derivative rule.

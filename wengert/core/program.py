@@ -75,6 +75,7 @@ class Program:
       equations: in order of definition.
       outputs: the results.
       compiled: what an engine made of it, kept with it.
+      derived: programs that transformations made of it, by what they were made for.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Program:
         "compiled",
         "constant_values",
         "constants",
+        "derived",
         "equations",
         "inputs",
         "outputs",
@@ -101,6 +103,7 @@ class Program:
         self.equations = tuple(equations)
         self.outputs = tuple(outputs)
         self.compiled: Any = None
+        self.derived: dict[Any, Any] = {}
         self._last_uses: list[set[Variable]] | None = None
 
     @property
@@ -147,6 +150,10 @@ class Program:
                 needed |= last[-1]
             self._last_uses = last[::-1]
         return self._last_uses
+
+    def rebuilt(self, equations: Sequence[Equation], outputs: Sequence[Atom]) -> Program:
+        """A program of the same inputs and constants, with other equations and outputs."""
+        return Program(self.inputs, self.constants, self.constant_values, equations, outputs)
 
     def closed(self) -> Program:
         """The same program with its constants as leading inputs."""

@@ -124,7 +124,10 @@ def _stopped(x: Any) -> Value:
 
 
 def optimization_barrier(operand: Any, /) -> Any:
-    """The same values: engines here move no operation across another that it could affect.
+    """The same values, which no optimisation takes for those of the operand.
+
+    What is computed from them is computed again, even where the same has been computed from
+    the operand before.
 
     Args:
       operand: an array, or a tree of arrays.
@@ -132,4 +135,4 @@ def optimization_barrier(operand: Any, /) -> Any:
     >>> optimization_barrier((1.0, 2.0))[1]
     Array(2., dtype=float32, weak_type=True)
     """
-    return tree.map(as_array, operand)
+    return tree.map(lambda x: cast.optimization_barrier(as_array(x)), operand)

@@ -205,6 +205,29 @@ class StopGradient(Elementwise):
             yield Sample(*sample.args, differentiable=False)
 
 
+class OptimizationBarrier(Unary):
+    """The same numbers, which no optimisation takes for those of the operand.
+
+    What is computed from them is computed again, even where the same has been computed from
+    the operand before. That is what `checkpoint` wants of its second run.
+    """
+
+    @staticmethod
+    def compute(x: Any) -> Any:
+        return x
+
+    def type_rule(self, x: Any) -> Any:
+        return x
+
+    def transpose(
+        self, cotangent: Value, operands: Sequence[Any], position: int, **params: Any
+    ) -> Value:
+        return optimization_barrier(cotangent)
+
+    def samples(self) -> Iterator[Sample]:
+        return copy.samples()
+
+
 # -- complex numbers ------------------------------------------------------------------------
 
 
@@ -311,6 +334,7 @@ convert = Convert()
 bitcast_convert = BitcastConvert()
 copy = Copy()
 stop_gradient = StopGradient()
+optimization_barrier = OptimizationBarrier()
 real = Real()
 imag = Imag()
 conj = Conj()

@@ -1,0 +1,138 @@
+"""Dead code: what no result depends on is dropped.
+
+One walk backwards keeps the equations whose results are needed. Control flow that is kept is
+trimmed first: results, carries, operands and slices that nobody reads go, from the equation
+and from its blocks. A carry that only feeds itself is dead, however often it goes round.
+Equations with effects stay.
+
+An operation that would have raised an error (an index out of bounds) and whose result nobody
+uses is dropped like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from wengert.core.program import Atom, Equation, Program
+from wengert.passes.blocks import Blocks, has_effects
+from wengert.passes.control import Carry, Cond, Scan, While, take_apart
+
+
+def eliminate(program: Program) -> Program:
+    """The program without equations, constants and parts of loops that no result needs.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> program = wengert.make_program(lambda x: [wnp.sin(x), wnp.cos(x)][0])(1.0)
+    >>> print(eliminate(program))
+    program(a: f32*[]) {
+      b: f32*[] = sin(a)
+      return b
+    }
+    """
+    blocks = Blocks(eliminate)
+    needed: set[Any] = set(program.outputs)
+    kept = []
+    changed = False
+    for equation in reversed(program.equations):
+        primitive = equation.primitive
+        if needed.isdisjoint(equation.outputs) and not has_effects(equation):
+            changed = True
+            continue
+        if primitive.multiple_results:
+            new = blocks(_trimmed(equation, needed))
+            changed = changed or new is not equation
+            equation = new
+        needed.update(equation.inputs)
+        kept.append(equation)
+    dead_constants = not needed.issuperset(program.constants)
+    if not changed and not dead_constants:
+        return program
+    pairs = [
+        (c, v)
+        for c, v in zip(program.constants, program.constant_values, strict=True)
+        if c in needed
+    ]
+    return Program(
+        program.inputs,
+        [c for c, _ in pairs],
+        [v for _, v in pairs],
+        kept[::-1],
+        program.outputs,
+    )
+
+
+def _trimmed(equation: Equation, needed: set[Any]) -> Equation:
+    """Control flow without the results, operands and carries that nobody reads."""
+    parts = take_apart(equation)
+    if parts is None:
+        return equation
+    if isinstance(parts, Cond):
+        _trim_cond(parts, needed)
+    elif isinstance(parts, Scan):
+        _trim_scan(parts, needed)
+    else:
+        _trim_while(parts, needed)
+    new = parts.equation()
+    same = len(new.inputs) == len(equation.inputs) and len(new.outputs) == len(equation.outputs)
+    return equation if same else new
+
+
+def read_by(equations: Sequence[Equation], atoms: Iterable[Atom]) -> set[Any]:
+    """The variables on which atoms depend, where these equations define them."""
+    needed = set(atoms)
+    for equation in reversed(equations):
+        if not needed.isdisjoint(equation.outputs) or has_effects(equation):
+            needed.update(equation.inputs)
+    return needed
+
+
+def _trim_cond(parts: Cond, needed: set[Any]) -> None:
+    parts.results = [r for r in parts.results if r.variable in needed]
+    read: set[Any] = set()
+    for i, equations in enumerate(parts.equations):
+        read |= read_by(equations, [r.atoms[i] for r in parts.results])
+    parts.values = [v for v in parts.values if not read.isdisjoint(v.variables)]
+
+
+def _trim_scan(parts: Scan, needed: set[Any]) -> None:
+    parts.ys = [y for y in parts.ys if y.variable in needed]
+    roots = [y.atoms[0] for y in parts.ys]
+    live = [c for c in parts.carries if c.result in needed]
+    parts.carries, read = _live_carries(parts.equations, parts.carries, live, roots)
+    parts.consts = [v for v in parts.consts if v.variables[0] in read]
+    parts.xs = [v for v in parts.xs if v.variables[0] in read]
+
+
+def _trim_while(parts: While, needed: set[Any]) -> None:
+    tested = read_by(parts.cond_equations, [parts.predicate])
+    live = [c for c in parts.carries if c.result in needed or c.variables[1] in tested]
+    parts.carries, read = _live_carries(parts.equations, parts.carries, live, [])
+    parts.consts = [v for v in parts.consts if v.variables[0] in read]
+    parts.cond_consts = [v for v in parts.cond_consts if v.variables[0] in tested]
+
+
+def _live_carries(
+    equations: Sequence[Equation],
+    carries: list[Carry],
+    live: list[Carry],
+    roots: Sequence[Atom],
+) -> tuple[list[Carry], set[Any]]:
+    """The carries that live ones depend on, over any number of iterations; what is read."""
+    makers = {v: e for e in equations for v in e.outputs}
+    owners = {c.variables[0]: c for c in carries}
+    alive = set(map(id, live))
+    read: set[Any] = set()
+    pending: list[Any] = [*roots, *(c.final for c in live)]
+    pending += [a for e in equations if has_effects(e) for a in e.inputs]
+    while pending:
+        atom = pending.pop()
+        if atom in read:
+            continue
+        read.add(atom)
+        if atom in makers:
+            pending += makers[atom].inputs
+        elif atom in owners and id(owners[atom]) not in alive:
+            alive.add(id(owners[atom]))
+            pending.append(owners[atom].final)
+    return [c for c in carries if id(c) in alive], read

@@ -1,0 +1,27 @@
+"""The passes, in their order: what an engine makes of a traced program before it compiles it.
+
+Every pass is a pure function from programs to programs with the same inputs, outputs and types,
+in a file of its own; each works inside control flow too, and returns the same object where there
+is nothing to do. None changes a result by a single bit.
+"""
+
+from __future__ import annotations
+
+from wengert.core.program import Program
+from wengert.passes.cse import share
+from wengert.passes.dce import eliminate
+from wengert.passes.inline import inline
+
+
+def optimise(program: Program) -> Program:
+    """The program as engines want it: without calls, repetition and dead code.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> grad = wengert.grad(lambda x: wnp.sum(wnp.sin(x) ** 2))
+    >>> program = wengert.make_program(grad)(wnp.ones(3))
+    >>> len(program.equations), len(optimise(program).equations)
+    (9, 7)
+    """
+    program = inline(program)
+    program = share(program)
+    return eliminate(program)
