@@ -3,8 +3,8 @@
 In flow a key (`key(...)`: a hash of everything that the bytes depend on) and bytes; out flow
 the same bytes, later and in any process of the same user, or None. An entry is used only if
 nobody but the user can have written it: directory and file belong to the user and are closed
-to others, no link is followed, and a keyed checksum (HMAC-SHA-256, RFC 2104, with a secret
-that lies beside the entries) fits key and content. Anything else counts as absent and is
+to others, no link is followed, and a keyed checksum (BLAKE2b, RFC 7693, with a secret that
+lies beside the entries) fits key and content. Anything else counts as absent and is
 built again.
 
 The directory is `$WENGERT_CACHE_DIR`, or `wengert` in the user's cache directory
@@ -209,8 +209,10 @@ class Cache:
 
     def _checksum(self, directory: int, key: str, content: bytes) -> bytes:
         # The key is part of it: an entry under another's name is not valid.
-        message = _MAGIC + len(key).to_bytes(8, "little") + key.encode() + content
-        return hmac.digest(self._secret(directory), message, "sha256")
+        digest = hashlib.blake2b(_MAGIC, digest_size=_DIGEST, key=self._secret(directory))
+        digest.update(len(key).to_bytes(8, "little") + key.encode())
+        digest.update(content)
+        return digest.digest()
 
     def _secret(self, directory: int) -> bytes:
         """The key of checksums, made when there is none that only the user can read."""
