@@ -1,0 +1,324 @@
+"""`dot_general`: small products inline, large ones by BLAS, none of them copied without need.
+
+`layout.plan` turns a contraction into matrix products inside loops. Products that are small, and
+those of integers and bools, are written out here; others call `?gemm` and `?gemv` of the BLAS that
+SciPy carries, by reference and column-major as Fortran has it: a row-major product `a @ b` is the
+column-major product `b @ a`. 16-bit floats are multiplied in float32 and rounded once at the end,
+as the eager engine does.
+
+Many products that BLAS would run on one thread each are split over our threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.core import dtypes
+from wengert.core.dtypes import DType
+from wengert.core.lazy import lazy_module
+from wengert.core.program import Equation
+from wengert.engines.native.code import Buffer, Code
+from wengert.engines.native.library.common import (
+    FLOAT32,
+    convert,
+    full_lanes,
+    in_pieces,
+    is_narrow,
+    load,
+    store,
+)
+from wengert.engines.native.library.layout import Loop, Matrices, Product, plan
+from wengert.engines.native.library.small_dot import Arithmetic, emit_small_dot, is_direct
+from wengert.engines.native.library.transposed import copy_transposed
+
+ir = lazy_module("llvmlite.ir")
+
+#: Multiplications up to which a product of matrices is written out.
+_INLINE_MATRIX = 1 << 15
+#: Elements up to which a product of a matrix and a vector is.
+_INLINE_VECTOR = 1 << 14
+#: Multiplications from which OpenBLAS splits one product over its own threads.
+_THREADED = 1 << 18
+#: Multiplications from which loops of products are split over ours, and into how many blocks.
+_SPLIT = 1 << 17
+_BLOCKS = 8
+
+_LETTERS = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
+
+
+def work_dtype(equation: Equation) -> DType:
+    """The dtype that a contraction is computed in."""
+    dtype: DType = equation.inputs[0].type.dtype
+    preferred = equation.params.get("preferred_element_type")
+    if preferred is not None:
+        dtype = np.promote_types(dtype, preferred)
+    return FLOAT32 if is_narrow(dtype) else dtype
+
+
+def _supports(equation: Equation) -> bool:
+    work = work_dtype(equation)
+    given = equation.inputs[0].type.dtype
+    result = equation.outputs[0].type.dtype
+    if dtypes.is_complex(work):
+        return bool(given == work == result)
+    return not dtypes.is_integer(result) or not dtypes.is_inexact(work)
+
+
+def emit_dot_general(
+    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """Append a contraction."""
+    (result,) = results
+    if result.type.size == 0:
+        return
+    lhs, rhs = (operand.type.shape for operand in operands)
+    numbers = equation.params["dimension_numbers"]
+    (contracted, _), _ = numbers
+    if any(lhs[i] == 0 for i in contracted):
+        code.fill_zero(result.pointer, result.type.size * result.type.dtype.itemsize)
+        return
+    work = work_dtype(equation)
+    a, b = (_converted(code, operand, work) for operand in operands)
+    direct = result.type.dtype == work
+    c = result.pointer if direct else code.scratch(result.type.size * work.itemsize)
+    emit_product(code, a, b, c, lhs, rhs, numbers, work)
+    if not direct:
+        convert(code, c, work, result.pointer, result.type.dtype, result.type.size)
+
+
+def _converted(code: Code, operand: Buffer, work: DType) -> Any:
+    dtype, size = operand.type.dtype, operand.type.size
+    if dtype == work:
+        return operand.pointer
+    target = code.scratch(size * work.itemsize)
+    convert(code, operand.pointer, dtype, target, work, size)
+    return target
+
+
+def emit_product(
+    code: Code,
+    a: Any,
+    b: Any,
+    c: Any,
+    lhs: Sequence[int],
+    rhs: Sequence[int],
+    numbers: Any,
+    dtype: DType,
+) -> None:
+    """Append the contraction of dense arrays of these shapes; none of them is empty."""
+    product = plan(lhs, rhs, numbers)
+    inline = _is_inline(product.matrices, dtype)
+    if inline and product.loops and not is_direct(_as_row(product.matrices)):
+        product = plan(lhs, rhs, numbers, copy_right=True)
+    if product.a_order is not None:
+        a = _copied(code, a, lhs, product.a_order, dtype)
+    if product.b_order is not None:
+        b = _copied(code, b, rhs, product.b_order, dtype)
+    emit = emit_small_dot if inline else emit_blas
+    rounds = math.prod(loop.size for loop in product.loops)
+    m, n, k = product.matrices[:3]
+    if m == n == k == 1 and _is_elementwise(product) and not dtypes.is_complex(dtype):
+        _emit_elementwise(code, a, b, c, product.loops[0].size, dtype)
+        return
+
+    def inner(code: Code, a: Any, b: Any, c: Any) -> None:
+        emit(code, a, b, c, product.matrices, dtype)
+
+    alone = inline or m * n * k <= _THREADED
+    if rounds > 1 and alone and rounds * m * n * k >= _SPLIT:
+        _split(code, product.loops, (a, b, c), dtype, inner)
+    else:
+        _looped(code, product.loops, (a, b, c), dtype, inner)
+
+
+def _as_row(shape: Matrices) -> Matrices:
+    """The product as `emit_small_dot` sees it: a column is computed as a row."""
+    if shape.n == 1 and shape.m > 1 and shape.c_row == 1:
+        return shape._replace(
+            m=1, n=shape.m, a_column=shape.b_row, b_row=shape.a_column, b_column=shape.a_row
+        )
+    return shape
+
+
+def _is_inline(shape: Matrices, dtype: DType) -> bool:
+    if dtypes.is_complex(dtype):
+        return False
+    if not dtypes.is_inexact(dtype) or shape.k == 1 or shape.m == shape.n == 1:
+        return True
+    if 1 in (shape.m, shape.n):
+        return shape.m * shape.n * shape.k <= _INLINE_VECTOR
+    return shape.m * shape.n * shape.k <= _INLINE_MATRIX
+
+
+def _copied(code: Code, source: Any, shape: Sequence[int], order: Any, dtype: DType) -> Any:
+    target = code.scratch(math.prod(shape) * dtype.itemsize)
+    copy_transposed(code, source, target, shape, order, dtype)
+    return target
+
+
+# -- loops -----------------------------------------------------------------------------------
+
+
+def _is_elementwise(product: Product) -> bool:
+    return len(product.loops) == 1 and product.loops[0][1:] == (1, 1, 1)
+
+
+def _emit_elementwise(code: Code, a: Any, b: Any, c: Any, size: int, dtype: DType) -> None:
+    ring, nbytes = Arithmetic(code, dtype), dtype.itemsize
+
+    def piece(start: Any, lanes: int) -> None:
+        x, y = (load(code, code.offset(p, start, nbytes), dtype, lanes) for p in (a, b))
+        store(code, ring.product(x, y), code.offset(c, start, nbytes), dtype)
+
+    in_pieces(code, size, full_lanes(code, dtype), piece)
+
+
+def _looped(
+    code: Code,
+    loops: Sequence[Loop],
+    pointers: Sequence[Any],
+    dtype: DType,
+    inner: Callable[..., None],
+) -> None:
+    """`inner(code, a, b, c)` for every combination of the loops' indices."""
+    if not loops:
+        inner(code, *pointers)
+        return
+    with code.loop(loops[0].size) as i:
+        moved = _moved(code, loops[0], i, pointers, dtype)
+        _looped(code, loops[1:], moved, dtype, inner)
+
+
+def _moved(
+    code: Code, loop: Loop, index: Any, pointers: Sequence[Any], dtype: DType
+) -> list[Any]:
+    return [
+        code.offset(pointer, index, stride * dtype.itemsize) if stride else pointer
+        for pointer, stride in zip(pointers, loop[1:], strict=True)
+    ]
+
+
+def _split(
+    code: Code,
+    loops: Sequence[Loop],
+    pointers: Sequence[Any],
+    dtype: DType,
+    inner: Callable[..., None],
+) -> None:
+    """The same, with the rounds of the longest loop in blocks for all threads."""
+    place = max(range(len(loops)), key=lambda i: loops[i].size)
+    longest, others = loops[place], [*loops[:place], *loops[place + 1 :]]
+    chunk = -(-longest.size // _BLOCKS)
+    blocks = -(-longest.size // chunk)
+
+    def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
+        first = code.builder.mul(block, code.int64(chunk))
+        last = code.builder.add(first, code.int64(chunk))
+        if longest.size % chunk:
+            size = code.int64(longest.size)
+            short = code.builder.icmp_signed("<", last, size)
+            last = code.builder.select(short, last, size)
+        with code.loop(last, first) as i:
+            moved = _moved(code, longest, i, captured, dtype)
+            _looped(code, others, moved, dtype, inner)
+
+    code.parallel("products", blocks, pointers, body)
+
+
+# -- calls -----------------------------------------------------------------------------------
+
+
+class Arguments:
+    """Arguments by reference, as Fortran takes them."""
+
+    def __init__(self, code: Code, dtype: DType) -> None:
+        self.code = code
+        self.dtype = dtype
+
+    def letter(self, letter: str) -> Any:
+        """A pointer to a character."""
+        i8 = ir.IntType(8)
+        return self.code.stack(i8, ir.Constant(i8, ord(letter)))
+
+    def integer(self, number: Any) -> Any:
+        """A pointer to a 32-bit integer, given as an int or as an LLVM value."""
+        value = self.code.int32(number) if isinstance(number, int) else number
+        return self.code.stack(value.type, value)
+
+    def number(self, number: float) -> Any:
+        """A pointer to a real number of the dtype, with imaginary part zero if complex."""
+        double = dtypes.real_dtype(self.dtype).itemsize == 8
+        real = ir.DoubleType() if double else ir.FloatType()
+        if not dtypes.is_complex(self.dtype):
+            return self.code.stack(real, ir.Constant(real, number))
+        pair = ir.ArrayType(real, 2)
+        parts = [ir.Constant(real, number), ir.Constant(real, 0.0)]
+        return self.code.stack(pair, ir.Constant(pair, parts))
+
+
+def emit_blas(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
+    """Append `c = a @ b` as a call of BLAS."""
+    letter = _LETTERS[dtype.name]
+    by = Arguments(code, dtype)
+    if shape.n == 1:
+        matrix = shape.m, shape.k, shape.a_row, shape.a_column
+        _emit_gemv(code, by, letter, (a, b, c), matrix, shape.b_row, shape.c_row)
+        return
+    if shape.m == 1:
+        matrix = shape.n, shape.k, shape.b_column, shape.b_row
+        _emit_gemv(code, by, letter, (b, a, c), matrix, shape.a_column, 1)
+        return
+    flip_a, lead_a = _leading(shape.m, shape.k, shape.a_row, shape.a_column)
+    flip_b, lead_b = _leading(shape.k, shape.n, shape.b_row, shape.b_column)
+    sizes = [by.integer(size) for size in (shape.n, shape.m, shape.k)]
+    code.call(
+        f"blas.{letter}gemm",
+        ir.VoidType(),
+        [
+            *(by.letter("T" if flip else "N") for flip in (flip_b, flip_a)),
+            *sizes,
+            *(by.number(1.0), b, by.integer(lead_b), a, by.integer(lead_a)),
+            *(by.number(0.0), c, by.integer(max(shape.c_row, shape.n))),
+        ],
+    )
+
+
+def _leading(rows: int, columns: int, row: int, column: int) -> tuple[bool, int]:
+    """Whether a matrix lies transposed in memory, and its leading dimension."""
+    if (column == 1 or columns == 1) and (row >= columns or rows == 1):
+        return False, max(row, columns)
+    return True, max(column, rows)
+
+
+def _emit_gemv(
+    code: Code,
+    by: Arguments,
+    letter: str,
+    pointers: tuple[Any, Any, Any],
+    matrix: tuple[int, int, int, int],
+    step: int,
+    result_step: int,
+) -> None:
+    """`c[i] = sum over k of matrix[i, k] * vector[k]`, at any strides of the vectors."""
+    a, x, c = pointers
+    rows, columns, row, column = matrix
+    transposed, lead = _leading(rows, columns, row, column)
+    # in Fortran's eyes a row-major matrix is the transposed one
+    sizes = (rows, columns) if transposed else (columns, rows)
+    code.call(
+        f"blas.{letter}gemv",
+        ir.VoidType(),
+        [
+            *(by.letter("N" if transposed else "T"), *map(by.integer, sizes)),
+            *(by.number(1.0), a, by.integer(lead), x, by.integer(max(step, 1))),
+            *(by.number(0.0), c, by.integer(max(result_step, 1))),
+        ],
+    )
+
+
+OPERATIONS = {"dot_general": emit_dot_general}
+SUPPORTS = {"dot_general": _supports}

@@ -1,0 +1,191 @@
+"""Copies of arrays into another order of dimensions.
+
+Squares of elements are transposed in registers: rows are loaded as vectors, exchanged in
+`log2(lanes)` steps of shuffles, and stored as vectors. Ends are moved back to be whole squares.
+Elements are moved as integers of their size, so one code serves all dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.core.dtypes import DType
+from wengert.core.lazy import lazy_module
+from wengert.engines.native.code import Code
+from wengert.engines.native.library.common import (
+    dense_strides,
+    in_pieces,
+    load,
+    power_below,
+    store,
+)
+from wengert.engines.native.library.layout import Axes, Dimension, merged
+
+ir = lazy_module("llvmlite.ir")
+
+
+def copy_transposed(
+    code: Code, source: Any, target: Any, shape: Sequence[int], order: Axes, dtype: DType
+) -> None:
+    """Copy a dense array of this shape, its dimensions in this order, to dense memory."""
+    strides = dense_strides(shape)
+    copy_strided(code, source, target, [(shape[i], strides[i]) for i in order], dtype)
+
+
+def copy_matrix(
+    code: Code,
+    source: Any,
+    target: Any,
+    shape: tuple[int, int],
+    strides: tuple[int, int],
+    dtype: DType,
+) -> None:
+    """Copy a strided matrix to dense, row-major memory; strides count elements."""
+    copy_strided(code, source, target, list(zip(shape, strides, strict=True)), dtype)
+
+
+def copy_strided(
+    code: Code, source: Any, target: Any, dimensions: Sequence[Dimension], dtype: DType
+) -> None:
+    """Copy elements at these (size, stride) dimensions to dense memory."""
+    dimensions = merged(dimensions) or [(1, 1)]
+    if any(size == 0 for size, _ in dimensions):
+        return
+    sizes = [size for size, _ in dimensions]
+    _Copy(code, dtype).emit(
+        source,
+        target,
+        list(zip(sizes, _strides(dimensions), dense_strides(sizes), strict=True)),
+    )
+
+
+def _strides(dimensions: Sequence[Dimension]) -> list[int]:
+    return [stride for _, stride in dimensions]
+
+
+class _Copy:
+    def __init__(self, code: Code, dtype: DType) -> None:
+        self.code = code
+        self.size = dtype.itemsize
+        # a complex128 element is moved as two words
+        self.words = 2 if self.size == 16 else 1
+        self.dtype = np.dtype(f"u{self.size // self.words}")
+
+    def emit(self, source: Any, target: Any, dims: list[tuple[int, int, int]]) -> None:
+        """dims: (size, source stride, target stride), in the order of the target."""
+        inner = len(dims) - 1
+        dense = next((i for i, d in enumerate(dims) if d[1] == 1), inner)
+        outer = [d for i, d in enumerate(dims) if i not in (inner, dense)]
+        self._loops(source, target, outer, dims[inner], dims[dense])
+
+    def _loops(
+        self,
+        source: Any,
+        target: Any,
+        outer: list[tuple[int, int, int]],
+        inner: tuple[int, int, int],
+        dense: tuple[int, int, int],
+    ) -> None:
+        if outer:
+            size, from_stride, to_stride = outer[0]
+            with self.code.loop(size) as i:
+                source = self.code.offset(source, i, from_stride * self.size)
+                target = self.code.offset(target, i, to_stride * self.size)
+                self._loops(source, target, outer[1:], inner, dense)
+        elif inner == dense:
+            self._run(source, target, *inner[:2])
+        else:
+            self._square(source, target, inner, dense)
+
+    def _run(self, source: Any, target: Any, count: int, stride: int) -> None:
+        """Elements at a stride to adjacent places."""
+        code, words = self.code, self.words
+        if stride == 1:
+            lanes = max(code.target.vector_bytes // self.dtype.itemsize, 1)
+            nbytes = self.dtype.itemsize
+
+            def piece(start: Any, lanes: int) -> None:
+                value = load(code, code.offset(source, start, nbytes), self.dtype, lanes)
+                store(code, value, code.offset(target, start, nbytes), self.dtype)
+
+            in_pieces(code, count * words, lanes, piece)
+            return
+        with code.loop(count) as i:
+            self._element(
+                code.offset(source, i, stride * self.size), code.offset(target, i, self.size)
+            )
+
+    def _element(self, source: Any, target: Any) -> None:
+        value = load(self.code, source, self.dtype, self.words)
+        store(self.code, value, target, self.dtype)
+
+    def _square(
+        self,
+        source: Any,
+        target: Any,
+        inner: tuple[int, int, int],
+        dense: tuple[int, int, int],
+    ) -> None:
+        """A transposed matrix: `inner` is adjacent in the target, `dense` in the source."""
+        code, size = self.code, self.size
+        columns, from_stride, _ = inner
+        rows, _, to_stride = dense
+        side = min(power_below(columns), power_below(rows), self._side())
+
+        def at(pointer: Any, i: Any, stride: int) -> Any:
+            return code.offset(pointer, i, stride * size)
+
+        if side < 2 or self.words > 1:
+            with code.loop(rows) as i, code.loop(columns) as j:
+                self._element(
+                    at(at(source, i, 1), j, from_stride), at(at(target, i, to_stride), j, 1)
+                )
+            return
+
+        def tile(i: Any, j: Any) -> None:
+            start = at(at(source, i, 1), j, from_stride)
+            end = at(at(target, i, to_stride), j, 1)
+            loaded = [
+                load(code, at(start, r, from_stride), self.dtype, side) for r in range(side)
+            ]
+            for r, value in enumerate(transpose_square(code, loaded)):
+                store(code, value, at(end, r, to_stride), self.dtype)
+
+        in_pieces(
+            code,
+            rows,
+            side,
+            lambda i, _: in_pieces(code, columns, side, lambda j, _: tile(i, j)),
+        )
+
+    def _side(self) -> int:
+        """Rows that are held at a time; 16 of them make the best use of 512-bit vectors."""
+        return max(min(int(self.code.target.vector_bytes) // self.dtype.itemsize, 16), 1)
+
+
+def transpose_square(code: Code, rows: list[Any]) -> list[Any]:
+    """As many vectors as they have lanes, transposed."""
+    lanes = len(rows)
+    i32 = ir.IntType(32)
+    rows = list(rows)
+    bit = 1
+    while bit < lanes:
+        for i in range(lanes):
+            if i & bit:
+                continue
+            x, y = rows[i], rows[i | bit]
+            low = [k if not k & bit else lanes + (k ^ bit) for k in range(lanes)]
+            high = [k | bit if not k & bit else lanes + k for k in range(lanes)]
+            rows[i], rows[i | bit] = (
+                code.builder.shuffle_vector(
+                    x,
+                    y,
+                    ir.Constant(ir.VectorType(i32, lanes), [ir.Constant(i32, p) for p in mask]),
+                )
+                for mask in (low, high)
+            )
+        bit *= 2
+    return rows
