@@ -24,8 +24,8 @@ class Case:
     Attributes:
       name: what is done.
       contenders: by name; ours is called "wengert". Each does the whole work once, and waits
-      for
-        its result.
+        for its result.
+      budget: seconds after which a slow contender takes no more turns, once it has had three.
       target: `(peer, ratio)`: our time over the peer's is to be at most the ratio.
     """
 
@@ -34,6 +34,7 @@ class Case:
     target: tuple[str, float] | None = None
     rounds: int = 15
     seconds: float = 0.02
+    budget: float = 2.0
     results: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def measure(self) -> None:
@@ -44,6 +45,9 @@ class Case:
         times: dict[str, list[float]] = {name: [] for name in self.contenders}
         for _ in range(self.rounds):
             for name, run in self.contenders.items():
+                if len(times[name]) >= 3 and sum(times[name]) * counts[name] > self.budget:
+                    continue
+                run()  # threads of the one before may still spin
                 start = time.perf_counter()
                 for _ in range(counts[name]):
                     run()
@@ -77,12 +81,19 @@ def _repetitions(run: Run, seconds_: float) -> int:
 
 def seconds(figures: tuple[float, float]) -> str:
     """Minimum and median in a unit that fits."""
-    unit, scale = next(
-        (u, s)
-        for u, s in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0))
-        if figures[1] * s < 1000 or u == "s"
-    )
+    unit, scale = _unit(figures[1])
     return f"{figures[0] * scale:.3g} / {figures[1] * scale:.3g} {unit}"
+
+
+def brief(figure: float) -> str:
+    """One time in a unit that fits."""
+    unit, scale = _unit(figure)
+    return f"{figure * scale:.3g} {unit}"
+
+
+def _unit(figure: float) -> tuple[str, float]:
+    units = (("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1.0))
+    return next((u, s) for u, s in units if figure * s < 1000 or u == "s")
 
 
 def optional(name: str) -> Any:
