@@ -97,8 +97,15 @@ def test_dtypes(dtype):
 
 @pytest.mark.parametrize(
     "given, preferred",
-    [("int8", "int32"), ("bfloat16", "float32"), ("float16", "float32"), ("float32", "float64")]
-    + [("float32", "bfloat16"), ("bool", "int32"), ("float64", "float32")],
+    [
+        ("int8", "int32"),
+        ("bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float32", "float64"),
+        ("float32", "bfloat16"),
+        ("bool", "int32"),
+        ("float64", "float32"),
+    ],
 )
 def test_preferred_element_type(given, preferred):
     check(

@@ -1,10 +1,10 @@
 """`dot_general`: small products inline, large ones by BLAS, none of them copied without need.
 
-`layout.plan` turns a contraction into matrix products inside loops. Products that are small, and
-those of integers and bools, are written out here; others call `?gemm` and `?gemv` of the BLAS that
-SciPy carries, by reference and column-major as Fortran has it: a row-major product `a @ b` is the
-column-major product `b @ a`. 16-bit floats are multiplied in float32 and rounded once at the end,
-as the eager engine does.
+`layout.plan` turns a contraction into matrix products inside loops. Products that are small,
+and those of integers and bools, are written out here; others call `?gemm` and `?gemv` of the
+BLAS that SciPy carries, by reference and column-major as Fortran has it: a row-major product
+`a @ b` is the column-major product `b @ a`. 16-bit floats are multiplied in float32 and rounded
+once at the end, as the eager engine does.
 
 Many products that BLAS would run on one thread each are split over our threads.
 """
@@ -39,7 +39,9 @@ ir = lazy_module("llvmlite.ir")
 
 #: Multiplications up to which a product of matrices is written out.
 _INLINE_MATRIX = 1 << 15
-#: Elements up to which a product of a matrix and a vector is.
+#: Contracted sizes that leave BLAS little to do beside its copies.
+_SHALLOW = 16
+#: Elements up to which a product of a matrix and a vector is written out.
 _INLINE_VECTOR = 1 << 14
 #: Multiplications from which OpenBLAS splits one product over its own threads.
 _THREADED = 1 << 18
@@ -151,7 +153,7 @@ def _is_inline(shape: Matrices, dtype: DType) -> bool:
         return True
     if 1 in (shape.m, shape.n):
         return shape.m * shape.n * shape.k <= _INLINE_VECTOR
-    return shape.m * shape.n * shape.k <= _INLINE_MATRIX
+    return shape.m * shape.n * shape.k <= _INLINE_MATRIX * (16 if shape.k <= _SHALLOW else 1)
 
 
 def _copied(code: Code, source: Any, shape: Sequence[int], order: Any, dtype: DType) -> Any:

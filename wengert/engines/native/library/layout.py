@@ -1,9 +1,9 @@
 """How a contraction of dense arrays becomes matrix products: which strides, loops and copies.
 
 In come the shapes and dimension numbers of `dot_general`; out comes a `Product`: a matrix
-product `c[m, n] = sum over k of a[m, k] * b[k, n]` with strides, inside loops over the dimensions
-that could not be merged into `m` or `n` (batch dimensions among them). An operand is copied into
-another order only where its strides fit no matrix.
+product `c[m, n] = sum over k of a[m, k] * b[k, n]` with strides, inside loops over the
+dimensions that could not be merged into `m` or `n` (batch dimensions among them). An operand is
+copied into another order only where its strides fit no matrix.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Product(NamedTuple):
     Attributes:
       loops: outermost first.
       matrices: the product inside.
-      a_order, b_order: the order of dimensions that an operand must be copied to first, or None.
+      a_order, b_order: the order of dimensions that an operand must be copied to first.
     """
 
     loops: tuple[Loop, ...]

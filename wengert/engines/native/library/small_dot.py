@@ -1,9 +1,9 @@
 """Small matrix products as inline code: registers hold a tile of the result while `k` runs.
 
-Where the columns of `b` are adjacent, elements of `a` are spread over vectors and multiplied with
-rows of `b`. A row (or a few) times columns whose *contracted* elements are adjacent becomes dot
-products, whose partial sums of several columns are added up together. Every other layout is
-first brought into the first form by copying `b`.
+Where the columns of `b` are adjacent, elements of `a` are spread over vectors and multiplied
+with rows of `b`. A row (or a few) times columns whose *contracted* elements are adjacent becomes
+dot products, whose partial sums of several columns are added up together. Every other layout
+is first brought into the first form by copying `b`.
 
 Ends are not masked: the last vector is moved back and computes some elements a second time.
 The order of the sums depends on sizes and strides only, never on where or how often it runs.
@@ -31,8 +31,8 @@ from wengert.engines.native.library.transposed import copy_matrix
 ir = lazy_module("llvmlite.ir")
 
 #: Products written out one after the other; more of them become a loop.
-_UNROLLED = 128
-_ROUND = 32
+_UNROLLED = 32
+_ROUND = 16
 #: Sums that must run side by side to hide the time one multiply-add takes.
 _CHAINS = 8
 #: Rows up to which dot products beat a transposed copy of the right operand.
@@ -210,8 +210,8 @@ class _Rows:
     def _looped(
         self, a: Any, b: Any, rows: int, offsets: list[int], chains: int, unroll: int
     ) -> list[Any]:
-        count = chains * rows * len(offsets)
-        first = self._rounds(a, b, rows, offsets, unroll, [None] * count)
+        v = self.code.vectors(self.lanes)
+        zeros = [v.constant(0, v.type(self.dtype))] * (chains * rows * len(offsets))
         whole = self.shape.k // unroll * unroll
 
         def body(k: Any, *carried: Any) -> list[Any]:
@@ -219,7 +219,7 @@ class _Rows:
             b_k = self._step(b, k, self.shape.b_row)
             return self._rounds(a_k, b_k, rows, offsets, unroll, list(carried))
 
-        parts = repeat(self.code, whole, first, body, unroll, unroll)
+        parts = repeat(self.code, whole, zeros, body, step=unroll)
         left = self.shape.k - whole
         if not left:
             return parts
@@ -301,14 +301,15 @@ class _Dots:
     def _looped(self, a: Any, b: Any, columns: int, unroll: int, count: int) -> list[Any]:
         whole = self.shape.k // self.lanes
         rounds = whole // unroll
-        first = self._rounds(a, b, columns, unroll, [None] * count)
+        v = self.code.vectors(self.lanes)
+        zeros = [v.constant(0, v.type(self.dtype))] * count
         nbytes = self.lanes * self.dtype.itemsize
 
         def body(k: Any, *carried: Any) -> list[Any]:
             a_k, b_k = (self.code.offset(p, k, nbytes) for p in (a, b))
             return self._rounds(a_k, b_k, columns, unroll, list(carried))
 
-        sums = repeat(self.code, rounds * unroll, first, body, unroll, unroll)
+        sums = repeat(self.code, rounds * unroll, zeros, body, step=unroll)
         left = whole - rounds * unroll
         if not left:
             return sums
@@ -353,8 +354,8 @@ class _Dots:
 def sum_together(code: Code, vectors: list[Any], ring: Arithmetic) -> Any:
     """The vector whose lane `i` is the sum of the lanes of `vectors[i]`.
 
-    In step `b`, a pair of vectors becomes one: lanes whose index has bit `b` clear come from the
-    first of them, the others from the second, each added to its partner across that bit.
+    In step `b`, a pair of vectors becomes one: lanes whose index has bit `b` clear come from
+    the first of them, the others from the second, each added to its partner across that bit.
     """
     first = vectors[0]
     if not isinstance(first.type, ir.VectorType):

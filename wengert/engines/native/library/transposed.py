@@ -162,8 +162,8 @@ class _Copy:
         )
 
     def _side(self) -> int:
-        """Rows that are held at a time; 16 of them make the best use of 512-bit vectors."""
-        return max(min(int(self.code.target.vector_bytes) // self.dtype.itemsize, 16), 1)
+        """Rows held at a time; larger squares are hardly faster and long to compile."""
+        return max(min(int(self.code.target.vector_bytes) // self.dtype.itemsize, 8), 1)
 
 
 def transpose_square(code: Code, rows: list[Any]) -> list[Any]:
