@@ -24,7 +24,7 @@ LAYERS = (
     ("transforms",),
     (
         *("numpy", "lax", "random", "nn", "scipy", "sparse"),
-        *("tree", "tree_util", "custom_derivatives", "extend"),
+        *("tree", "tree_util", "custom_derivatives", "ad_checkpoint", "extend"),
     ),
     ("testing",),
     ("__init__",),

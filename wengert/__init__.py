@@ -16,6 +16,7 @@ from wengert.core.array import Array as Array
 from wengert.core.array import ArrayType as ShapeDtypeStruct
 from wengert.core.dtypes import float0 as float0
 from wengert.numpy.methods import install as _install_methods
+from wengert.transforms import checkpoint_policies as checkpoint_policies
 from wengert.transforms.checkpoint import checkpoint as checkpoint
 from wengert.transforms.custom_jvp import custom_jvp as custom_jvp
 from wengert.transforms.custom_vjp import custom_vjp as custom_vjp
@@ -55,6 +56,7 @@ _install_methods()
 #: What is imported when first used, so that `import wengert` stays light.
 _LAZY_MODULES = frozenset(
     {
+        "ad_checkpoint",
         "custom_derivatives",
         "extend",
         "lax",

@@ -11,6 +11,7 @@ import pytest
 import wengert as wg
 import wengert.numpy as wnp
 from wengert import errors
+from wengert.ad_checkpoint import checkpoint_name, print_saved_residuals, saved_residuals
 
 X = np.array([0.5, -1.5, 2.0], np.float32)
 M = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -58,9 +59,9 @@ def test_arguments():
     np.testing.assert_allclose(
         wg.grad(wg.checkpoint(power, static_argnums=(1,)))(X, 3, k=2.0), 6 * X**2
     )
-    decorated = wg.checkpoint(static_argnums=1, prevent_cse=False, policy=lambda *_: True)(
-        power
-    )
+    decorated = wg.checkpoint(
+        static_argnums=1, prevent_cse=False, policy=lambda *_, **__: True
+    )(power)
     np.testing.assert_allclose(wg.grad(decorated)(X, 3), 3 * X**2)
     tree = wg.checkpoint(lambda p: (p["x"] * p["n"], p["n"], None))
     got = wg.grad(lambda p: tree(p)[0], allow_int=True)({"x": 2.0, "n": 3})
@@ -108,3 +109,332 @@ def test_memory(wrap):
     plain = peak(lambda: wg.grad(chain(wrap(four)))(x))
     saved = peak(lambda: wg.grad(chain(wrap(wg.checkpoint(four))))(x))
     assert saved < 0.5 * plain
+
+
+# -- policies ----------------------------------------------------------------------------------
+
+P = wg.checkpoint_policies
+W = np.linspace(-1.0, 1.0, 9, dtype=np.float32).reshape(3, 3)
+
+
+def dense(x, w):
+    """Two layers, with a name for every value."""
+    h = checkpoint_name(wnp.sin(checkpoint_name(x @ w, "zeroth")), "first")
+    return wnp.sum(checkpoint_name(wnp.tanh(checkpoint_name(h @ w, "product")), "second"))
+
+
+#: What the linear part of its pullback consists of.
+LINEAR = "broadcast_in_dim mul dot_general dot_general mul dot_general dot_general add".split()
+
+#: policy, operations whose results are saved, operations that the backward pass runs again
+POLICIES = {
+    "default": (None, "", "dot_general sin cos dot_general tanh square sub"),
+    "nothing": (P.nothing_saveable, "", "dot_general sin cos dot_general tanh square sub"),
+    "dots": (P.dots_saveable, "dot_general dot_general", "sin cos tanh square sub"),
+    "dots by another name": (
+        P.checkpoint_dots_with_no_batch_dims,
+        "dot_general dot_general",
+        "sin cos tanh square sub",
+    ),
+    "first": (
+        P.save_only_these_names("first", "unknown"),
+        "sin",
+        "dot_general cos dot_general tanh square sub",
+    ),
+    "product": (
+        P.save_only_these_names("product"),
+        "dot_general",
+        "dot_general sin cos tanh square sub",
+    ),
+    "all names but": (
+        P.save_any_names_but_these("zeroth", "second"),
+        "sin dot_general",
+        "dot_general cos tanh square sub",
+    ),
+    "both": (
+        P.save_from_both_policies(P.dots_saveable, P.save_only_these_names("second")),
+        "dot_general tanh",
+        "sin cos square sub",
+    ),
+    "anything except": (
+        P.save_anything_except_these_names("first"),
+        "dot_general cos sub",
+        "sin",
+    ),
+    "everything": (P.everything_saveable, "sin cos sub", ""),
+    "own": (lambda p, *types, **_: p.name == "sub", "sub", "dot_general sin cos"),
+}
+
+
+def checkpoints(f, *args):
+    """The programs of the checkpointed calls of a function, in order."""
+    equations = wg.make_program(f)(*args).equations
+    return [e.params["program"] for e in equations if e.primitive.name == "checkpoint"]
+
+
+def operations(program):
+    return [e.primitive.name for e in program.equations]
+
+
+def saved_by(forward, results=1):
+    """The operations whose results a forward program gives besides its `results`."""
+    saved = forward.outputs[results:]
+    return [e.primitive.name for e in forward.equations for o in e.outputs if o in saved]
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_saved_and_what_runs_again(name):
+    policy, saved, again = POLICIES[name]
+    forward, backward = checkpoints(wg.grad(wg.checkpoint(dense, policy=policy), (0, 1)), X, W)
+    assert saved_by(forward) == saved.split()
+    assert operations(backward) == [*again.split(), *LINEAR]
+    forward.check()
+    backward.check()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies_do_not_change_results(name, way):
+    g = wg.checkpoint(lambda x: dense(x, W), policy=POLICIES[name][0])
+    plain = lambda x: dense(x, W)
+    np.testing.assert_allclose(WAYS[way](g)(X), WAYS[way](plain)(X), rtol=2e-5, atol=1e-6)
+
+
+def test_saved_values_are_not_computed_again_when_run():
+    runs = []
+
+    class Counted(wg.extend.Elementwise):
+        compute = staticmethod(lambda x: runs.append(1) or x * x)
+        partials = (lambda out, x: 2 * x,)
+
+    square = Counted()
+    f = lambda x: wnp.sin(checkpoint_name(square(x), "square")).sum()
+    for policy, count in ((None, 2), (P.save_only_these_names("square"), 1)):
+        runs.clear()
+        wg.grad(wg.checkpoint(f, policy=policy))(X)
+        assert len(runs) == count
+    # the tangent takes what the forward pass kept, too
+    runs.clear()
+    wg.linearize(wg.checkpoint(f, policy=P.everything_saveable), X)[1](X)
+    assert len(runs) == 1
+
+
+def test_derivatives_of_derivatives_are_checkpointed():
+    g = wg.checkpoint(lambda x: dense(x, W), policy=P.dots_saveable)
+    for twice in (
+        lambda x: wg.grad(lambda x: wnp.sum(wg.grad(g)(x) ** 2))(x),
+        lambda x: wg.grad(lambda x: wg.jvp(g, (x,), (x,))[1])(x),
+    ):
+        program = wg.make_program(twice)(X)
+        assert not {"sin", "tanh", "cos"} & set(operations(program))
+        assert operations(program).count("checkpoint") >= 2
+
+
+def test_a_name_is_the_value_itself():
+    """What is needed is the result of exp, what is saved its name: one value."""
+    f = lambda x: wnp.sum(checkpoint_name(wnp.exp(x), "e"))
+    policy = P.save_only_these_names("e")
+    _, backward = checkpoints(wg.grad(wg.checkpoint(f, policy=policy)), X)
+    assert "exp" not in operations(backward)
+    twice = lambda x: wnp.sum(checkpoint_name(checkpoint_name(wnp.exp(x), "e"), "f"))
+    _, backward = checkpoints(wg.grad(wg.checkpoint(twice, policy=policy)), X)
+    assert "exp" not in operations(backward)
+    input_named = lambda x: wnp.sum(wnp.sin(checkpoint_name(x, "e")))
+    forward, _ = checkpoints(wg.grad(wg.checkpoint(input_named, policy=policy)), X)
+    assert len(forward.outputs) == 1  # inputs are there anyway
+    tree = checkpoint_name({"a": X, "b": 1.0}, "t")
+    np.testing.assert_array_equal(tree["a"], X)
+    assert tree["b"].weak_type
+
+
+def test_dots_with_batch_dimensions():
+    batched = lambda x, w: wnp.sum(wnp.sin(wnp.sin(x @ w)))
+    args = np.ones((2, 3, 4), np.float32), np.ones((2, 4, 5), np.float32)
+    for policy, count in ((P.dots_saveable, 1), (P.dots_with_no_batch_dims_saveable, 0)):
+        forward, _ = checkpoints(wg.grad(wg.checkpoint(batched, policy=policy)), *args)
+        assert len(saved_by(forward)) == count
+
+
+def test_nested_checkpoints():
+    inner = wg.checkpoint(lambda x: checkpoint_name(wnp.sin(wnp.sin(x)), "in") * x)
+    f = lambda x: wnp.sum(inner(wnp.tanh(inner(x))))
+    expected = wg.grad(lambda x: wnp.sum(f(x)))(X)
+    outer = wg.checkpoint(f)
+    np.testing.assert_allclose(wg.grad(outer)(X), expected, rtol=1e-6)
+    _, backward = checkpoints(wg.grad(outer), X)
+    # the outer backward pass runs the first inner call again, and each inner one its own
+    assert operations(backward).count("checkpoint") == 2
+    assert operations(backward).count("sin") == 2
+    policy = P.save_only_these_names("in")
+    saving = wg.checkpoint(f, policy=policy)
+    np.testing.assert_allclose(wg.grad(saving)(X), expected, rtol=1e-6)
+    forward, backward = checkpoints(wg.grad(saving), X)
+    assert saved_by(forward) == ["sin", "sin"]  # an outer policy sees inside
+    own = wg.checkpoint(lambda x: wnp.sum(wg.checkpoint(f, policy=policy)(x)))
+    np.testing.assert_allclose(wg.grad(own)(X), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        wg.hessian(saving)(X), wg.hessian(lambda x: wnp.sum(f(x)))(X), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_saved_values_inside_jit_are_found():
+    f = lambda x: wnp.sum(wg.jit(lambda y: wnp.sin(checkpoint_name(wnp.exp(y), "e")))(x) * x)
+    policy = P.save_only_these_names("e")
+    forward, backward = checkpoints(wg.grad(wg.checkpoint(f, policy=policy)), X)
+    assert saved_by(forward) == ["exp"]
+    assert "exp" not in operations(backward)
+
+
+def test_inputs_that_no_derivative_needs_are_not_kept():
+    f = wg.checkpoint(lambda x, b: wnp.sin(x) + b)
+    _, pullback = wg.vjp(f, X, np.zeros((1 << 10, 3), np.float32))
+    program = checkpoints(lambda x, b: wg.vjp(f, x, b)[1](b), X, np.ones((4, 3), np.float32))
+    assert len(program[1].inputs) == 2  # x and the cotangent
+    del pullback
+
+
+def test_integers_constants_and_unused_results():
+    def f(x, n):
+        return wnp.sin(x) * n, n + 1, wnp.arange(3.0), wnp.zeros(3), x
+
+    for policy in (None, P.everything_saveable):
+        g = wg.checkpoint(f, policy=policy)
+        out, pullback = wg.vjp(lambda x: g(x, 2), X)
+        zeros = [np.zeros(3, np.float32)] * 2
+        none = np.zeros((), wg.float0)
+        (got,) = pullback((X, none, *zeros, 0 * X))
+        np.testing.assert_allclose(got, 2 * np.cos(X) * X, rtol=1e-6)
+        assert out[1] == 3
+        (got,) = pullback((0 * X, none, *zeros, X))
+        np.testing.assert_allclose(got, X)
+        out, push = wg.linearize(lambda x: g(x, 2), X)
+        np.testing.assert_allclose(push(X)[0], 2 * np.cos(X) * X, rtol=1e-6)
+        assert not np.asarray(push(X)[2]).any()
+    constant = wg.checkpoint(lambda x: wnp.ones(3), policy=P.everything_saveable)
+    assert not np.asarray(wg.jacrev(constant)(X)).any()
+
+
+def test_policies_are_checked():
+    f = lambda x: wnp.sum(checkpoint_name(wnp.sin(wnp.sin(x)), "a"))
+    with pytest.raises(TypeError, match="names are strings"):
+        wg.grad(wg.checkpoint(f, policy=P.save_only_these_names))(X)
+    with pytest.raises(TypeError, match="True or False"):
+        wg.grad(wg.checkpoint(f, policy=lambda *_, **__: None))(X)
+    with pytest.raises(TypeError, match="policy must be a function"):
+        wg.checkpoint(f, policy="dots")
+    with pytest.raises(TypeError, match="a string"):
+        checkpoint_name(X, 3)
+    with pytest.raises(TypeError, match="strings"):
+        P.save_only_these_names(["a"])
+
+    class Unhashable(list):
+        def __call__(self, *_, **__):
+            return True
+
+    np.testing.assert_allclose(
+        wg.grad(wg.checkpoint(f, policy=Unhashable()))(X), wg.grad(f)(X), rtol=1e-6
+    )
+    assert P.save_only_these_names("a", "b") == P.save_only_these_names("b", "a")
+    assert P.save_only_these_names("a") != P.save_any_names_but_these("a")
+    assert "only a" in repr(P.save_only_these_names("a"))
+
+
+def test_decorator_keeps_its_arguments():
+    @wg.remat(policy=P.everything_saveable, static_argnames="n")
+    def power(x, n):
+        return wnp.sum(wnp.sin(x) ** n)
+
+    forward, backward = checkpoints(lambda x: wg.grad(power)(x, n=3), X)
+    assert "sin" not in operations(backward)
+    assert len(forward.outputs) > 1
+
+
+def test_custom_rules_inside():
+    @wg.custom_vjp
+    def g(x):
+        return wnp.sin(x)
+
+    g.defvjp(lambda x: (g(x), checkpoint_name(wnp.exp(x), "residual")), lambda r, c: (c * r,))
+    f = lambda x: wnp.sum(g(x) * x)
+    for policy in (None, P.everything_saveable, P.save_only_these_names("residual")):
+        checkpointed = wg.checkpoint(f, policy=policy)
+        np.testing.assert_allclose(wg.grad(checkpointed)(X), wg.grad(f)(X), rtol=1e-6)
+        np.testing.assert_allclose(
+            wg.hessian(checkpointed)(X), wg.hessian(f)(X), rtol=1e-5, atol=1e-6
+        )
+    forward, _ = checkpoints(wg.grad(checkpointed), X)
+    assert saved_by(forward) == ["exp"]
+
+
+def test_a_traced_policy_is_asked_with_types_and_parameters():
+    asked = []
+
+    def policy(primitive, *types, **params):
+        asked.append((primitive.name, *(getattr(t, "shape", t) for t in types), params))
+        return False
+
+    wg.grad(wg.checkpoint(lambda x: wnp.sum(x @ W) ** 2, policy=policy))(X)
+    numbers = (((0,), (0,)), ((), ()))
+    assert ("dot_general", (3,), (3, 3), {"dimension_numbers": numbers}) in asked
+    assert ("reduce_sum", (3,), {"axes": (0,)}) in asked
+
+
+def test_memory_by_policy():
+    x = np.ones(1 << 16, np.float32)
+
+    def block(x):
+        return wnp.sin(wnp.sin(checkpoint_name(wnp.sin(wnp.sin(x)), "middle")))
+
+    def used(policy):
+        step = wg.checkpoint(block, policy=policy)
+
+        def chain(x):
+            for _ in range(8):
+                x = step(x)
+            return wnp.sum(x)
+
+        return peak(lambda: wg.grad(chain)(x))
+
+    nothing, middle, everything = map(
+        used, (None, P.save_only_these_names("middle"), P.everything_saveable)
+    )
+    assert nothing < middle < everything
+
+
+# -- what is saved -----------------------------------------------------------------------------
+
+
+def described(f, *args):
+    return [(str(t), text.partition(" from /")[0]) for t, text in saved_residuals(f, *args)]
+
+
+def test_saved_residuals():
+    arguments = [("f32[3]", "from the argument x"), ("f32[3,3]", "from the argument w")]
+    assert described(dense, X, W) == [
+        *arguments,
+        ("f32[3]", "named 'first', output of sin"),
+        ("f32[3]", "output of cos"),
+        ("f32[3]", "output of sub"),
+    ]
+    assert described(wg.checkpoint(dense), X, W) == arguments
+    assert described(wg.checkpoint(dense, policy=P.dots_saveable), X, W) == [
+        *arguments,
+        ("f32[3]", "named 'zeroth', output of dot_general"),
+        ("f32[3]", "named 'product', output of dot_general"),
+    ]
+
+
+def test_saved_residuals_of_trees_and_constants(capsys):
+    f = lambda d, *rest, k: wnp.sin(d["w"][0] * rest[0]) * k
+    texts = [text for _, text in described(lambda d, *rest: f(d, *rest, k=1.0), {"w": [W]}, X)]
+    assert "from the argument d['w'][0]" in texts
+    assert "from the argument rest[0]" in texts
+    print_saved_residuals(lambda x, y: x * y, X, y=1.0)
+    assert capsys.readouterr().out.splitlines() == [
+        "f32[3] from the argument x",
+        "f32*[] from the argument y",
+    ]
+    assert [t for _, t in described(lambda x: x * X, X)] == ["from a constant"]
+    (residual,) = saved_residuals(wnp.sin, wg.ShapeDtypeStruct((2,), np.float32))
+    assert f"{__file__}:" in str(residual)
+    assert "output of cos" in str(residual)
