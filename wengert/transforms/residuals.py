@@ -82,7 +82,7 @@ class Split(NamedTuple):
       inputs: the primal inputs; captured constants come first.
       constants: the values of these constants.
       linear_inputs: the tangents or cotangents.
-      known: known equations; the first `count` are those of the linearization itself.
+      known: known equations; the first `primal` are those of the linearization itself.
       equations: linear equations.
       outputs: the primal results.
       results: those of the linear map; None where they vanish.
@@ -92,7 +92,7 @@ class Split(NamedTuple):
     constants: tuple[Any, ...]
     linear_inputs: tuple[Variable, ...]
     known: tuple[Equation, ...]
-    count: int
+    primal: int
     equations: tuple[Equation, ...]
     outputs: tuple[Atom, ...]
     results: tuple[Atom | None, ...]
@@ -237,7 +237,7 @@ def _inner_programs(equation: Equation) -> list[Program]:
 
 def _chosen(policy: Policy, names: Names, equations: Sequence[Equation]) -> set[Variable]:
     """The variables that a policy keeps."""
-    excluded = getattr(policy, "excluded", frozenset())
+    excluded: frozenset[str] = getattr(policy, "excluded", frozenset())
     chosen = set()
     for equation in equations:
         if not variables(equation.inputs) or equation.primitive is marks.checkpoint_name:
@@ -270,13 +270,13 @@ def cut(
     roots = {names.of(v) for v in roots} - set(split.linear_inputs)
     references = {
         variable: (i, j)
-        for i, equation in enumerate(split.known[: split.count])
+        for i, equation in enumerate(split.known[: split.primal])
         for j, variable in enumerate(equation.outputs)
     }
     if saved is not None:
         given = {split.known[i].outputs[j] for i, j in saved}
     else:
-        given = _chosen(policy, names, split.known[: split.count]) if policy else set()
+        given = _chosen(policy, names, split.known[: split.primal]) if policy else set()
     again, needed = live([names.renamed(e) for e in split.known], roots, given)
     kept = [v for v in references if v in given and (saved is not None or v in needed)]
     return Cut(
@@ -347,9 +347,9 @@ def residuals_of(split: Split) -> list[Residual]:
     del linear
     names = Names(split.known)
     known = [names.renamed(e) for e in split.known]
-    first = known[: split.count]
+    first = known[: split.primal]
     defined = {v for e in first for v in e.outputs}
-    _, needed = live(known[split.count :], {names.of(v) for v in roots}, defined)
+    _, needed = live(known[split.primal :], {names.of(v) for v in roots}, defined)
     found = [Residual(v, i, None, _names(names, v)) for i, v in enumerate(split.inputs)]
     found += [Residual(v, None, e, _names(names, v)) for e in first for v in e.outputs]
     return [r for r in found if r.variable in needed]

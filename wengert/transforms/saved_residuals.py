@@ -8,7 +8,7 @@ function appear as they run: with their inputs, and with what their policies sav
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from wengert.core import dtypes, tree
@@ -50,8 +50,7 @@ def saved_residuals(f: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Sa
     """
     traced = JitFunction(f, None, None).trace(*args, **kwargs)
     program, captured = traced.program.closed(), traced.program.constant_values
-    names = [None] * (len(program.inputs) - len(tree.leaves((args, kwargs))))
-    sources = [*names, *_argument_names(f, args, kwargs)]
+    names = _argument_names(f, args, kwargs)
     followed = tuple(
         i
         for i, v in enumerate(program.inputs)
@@ -59,7 +58,8 @@ def saved_residuals(f: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Sa
     )
     inexact = (i for i, t in enumerate(program.out_types) if dtypes.is_inexact(t.dtype))
     parts = split_program(program, followed, Use(False, tuple(inexact)), None)
-    sources = [None] * len(parts.constants) + sources
+    constants = len(parts.inputs) - len(names)
+    sources = [*[None] * constants, *names]
     return [SavedResidual(r.variable.type, _source(r, sources)) for r in residuals_of(parts)]
 
 
@@ -75,7 +75,7 @@ def print_saved_residuals(f: Callable[..., Any], *args: Any, **kwargs: Any) -> N
         print(residual)
 
 
-def _source(residual: Residual, sources: list[str | None]) -> str:
+def _source(residual: Residual, sources: Sequence[str | None]) -> str:
     """Where a residual comes from, in words."""
     equation = residual.equation
     if equation is None:
