@@ -269,6 +269,10 @@ class LoadedCode:
         """Where an exported function or variable lies."""
         return self._addresses[name]
 
+    def keep_for_ever(self) -> None:
+        """Leave the code in memory even if this object goes."""
+        self._library._owned = True
+
     def function(self, name: str, signature: Callable[[int], Any]) -> Any:
         """An exported function for Python; `signature` is a `ctypes.CFUNCTYPE(...)`."""
         function = signature(self._addresses[name])
