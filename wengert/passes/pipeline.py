@@ -1,8 +1,8 @@
 """The passes, in their order: what an engine makes of a traced program before it compiles it.
 
-Every pass is a pure function from programs to programs with the same inputs, outputs and types,
-in a file of its own; each works inside control flow too, and returns the same object where there
-is nothing to do. None changes a result by a single bit.
+Every pass is a pure function from programs to programs of the same type, in a file of its own;
+each works inside control flow too, and returns the same object where there is nothing to do.
+None changes a result by a single bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from wengert.core.program import Program
 from wengert.passes.cse import share
 from wengert.passes.dce import eliminate
 from wengert.passes.inline import inline
+from wengert.passes.simplify import simplify
 
 
 def optimise(program: Program) -> Program:
@@ -20,8 +21,9 @@ def optimise(program: Program) -> Program:
     >>> grad = wengert.grad(lambda x: wnp.sum(wnp.sin(x) ** 2))
     >>> program = wengert.make_program(grad)(wnp.ones(3))
     >>> len(program.equations), len(optimise(program).equations)
-    (9, 7)
+    (9, 4)
     """
     program = inline(program)
+    program = simplify(program)
     program = share(program)
     return eliminate(program)

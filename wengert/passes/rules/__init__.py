@@ -1,0 +1,1 @@
+"""Rules of simplification: tables from primitives to rules, a file per family."""
