@@ -42,6 +42,11 @@ class Setting(Generic[T]):
         """What the setting is now, in this thread."""
         return getattr(self._override, "value", self._value)
 
+    @property
+    def process_value(self) -> T:
+        """What the setting is where no `with` block changes it."""
+        return self._value
+
     def set(self, value: T) -> None:
         """Change the setting until further notice."""
         self._value = value

@@ -1,0 +1,222 @@
+"""Native callables: Python objects whose calls are answered by machine code.
+
+A subclass of `NativeCallable` defines `__call__` in Python. To an instance, *specialisations*
+are added: for arguments of certain types, an entry in machine code. A call that fits one of
+them never sees Python. Every other call goes to `__call__`, which may add a specialisation.
+
+    class Jitted(NativeCallable, native=True):
+        def __call__(self, *args, **kwargs): ...  # compile, self.specialise(...), compute
+
+The machine code is the same for all instances (`callable_code`). It is made in the background
+when the first specialisation is added; until it is there, and for ever where it cannot be made,
+`__call__` answers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wengert.core.array import Array
+from wengert.core.gate import gate
+from wengert.engines.native import machine, symbols
+from wengert.engines.native.runtime import callable_code, python_api
+from wengert.engines.native.runtime.callable_encode import Descriptor, Specialisation
+from wengert.engines.native.runtime.callable_layout import API, TABLE, in_memory
+from wengert.engines.native.runtime.python_api import Unsupported, put_word
+
+
+def _base_type() -> tuple[type, bool]:
+    """What instances are at the level of C, and whether that can hold machine code."""
+    try:
+        return python_api.make_callable_type(f"{__name__}.CallableBase"), True
+    except Unsupported:
+        return object, False
+
+
+_base, SUPPORTED = _base_type()
+
+
+class NativeCallable(_base):  # type: ignore[misc,valid-type]
+    """An object whose calls machine code answers where a specialisation fits.
+
+    Args of subclassing:
+      native: the class's `__call__` is what answers where none fits. A subclass that defines
+        `__call__` without saying so is called through that alone.
+    """
+
+    __slots__ = ("__weakref__", "_earlier_hits", "_tables")
+
+    def __init_subclass__(cls, native: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if SUPPORTED and (native or cls.__call__ in _ANSWERING):
+            _ANSWERING.add(cls.__call__)
+            python_api.enable_vectorcall(cls)
+
+    def specialise(self, specialisation: Specialisation) -> bool:
+        """Let machine code answer calls like the one that is described.
+
+        Returns:
+          Whether it will: some arguments only Python can take apart.
+        """
+        known = self._known()
+        if not SUPPORTED or len(known) >= MOST_SPECIALISATIONS:
+            return False
+        try:
+            new = Descriptor(specialisation, known[0].address if known else 0)
+        except Unsupported:
+            return False
+        table = _Table([new, *known])
+        # Whatever interrupts these lines, the table that is pointed to stays alive.
+        self._tables = (table, *self._tables[:1]) if known else (table,)
+        put_word(id(self) + python_api.TABLE_POINTER, table.address)
+        self._tables = (table,)
+        _machine_code.activate(self)
+        return True
+
+    def forget_specialisations(self) -> None:
+        """Let Python answer all calls. Calls that run in other threads end as they began."""
+        if not self._known():
+            return
+        put_word(id(self) + python_api.CALL_POINTER, 0)
+        put_word(id(self) + python_api.TABLE_POINTER, 0)
+        self._earlier_hits = self.native_hits
+        del self._tables
+
+    @property
+    def native_hits(self) -> int:
+        """How many calls machine code has answered."""
+        earlier: int = getattr(self, "_earlier_hits", 0)
+        return earlier + sum(descriptor.hits for descriptor in self._known())
+
+    def _known(self) -> list[Descriptor]:
+        tables: tuple[_Table, ...] = getattr(self, "_tables", ())
+        return tables[0].descriptors if tables else []
+
+    def _failed(self, specialisation: Specialisation, status: int) -> Any:
+        """Raise what an entry's status stands for; machine code calls it."""
+        if specialisation.failure is None:
+            raise RuntimeError(f"machine code ended with status {status}")
+        raise specialisation.failure(status)
+
+
+#: More than this many are not searched one by one; Python's dictionary is faster then.
+MOST_SPECIALISATIONS = 64
+
+#: `__call__` functions that answer where no specialisation fits.
+_ANSWERING: set[Callable[..., Any]] = set()
+
+
+class _Table:
+    """A TABLE record with the descriptors it leads to; it never changes."""
+
+    def __init__(self, descriptors: list[Descriptor]) -> None:
+        self.descriptors = descriptors
+        self._words = in_memory(
+            TABLE.words(api=_process().address, owner=id(self), first=descriptors[0].address)
+        )
+        self.address = ctypes.addressof(self._words)
+
+
+class _Process:
+    """The API record of this process."""
+
+    def __init__(self) -> None:
+        value_at, weak_at = python_api.array_slots()
+        self._names = ("__call__", "_failed")
+        self._words = in_memory(
+            API.words(
+                gate=gate.address,
+                array=id(Array),
+                array_alloc=python_api.allocation_function(Array),
+                value_at=value_at,
+                weak_at=weak_at,
+                ndarray=id(np.ndarray),
+                new_array=python_api.new_array_function(),
+                tuple=id(tuple),
+                list=id(list),
+                dict=id(dict),
+                string=id(str),
+                none=id(None),
+                true=id(True),
+                false=id(False),
+                numpy_true=id(np.True_),
+                numpy_false=id(np.False_),
+                call_name=id(self._names[0]),
+                failed_name=id(self._names[1]),
+            )
+        )
+        self.address = ctypes.addressof(self._words)
+
+
+_processes: list[_Process] = []
+
+
+def _process() -> _Process:
+    if not _processes:
+        _processes.append(_Process())
+    return _processes[0]
+
+
+# -- the machine code -------------------------------------------------------------------------
+
+
+def compile_call(target: machine.Target) -> bytes:
+    """Object code of the function that answers calls."""
+    return machine.optimise_and_emit(callable_code.build_module(), target, 1)
+
+
+class _MachineCode:
+    """The one function that answers calls, once it is there, and who waits for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._code: machine.LoadedCode | None = None
+        self._waiting: list[weakref.ref[NativeCallable]] = []
+        self._maker: threading.Thread | None = None
+
+    def activate(self, instance: NativeCallable) -> None:
+        """Let the function answer an instance's calls, now or as soon as it is there.
+
+        The thread that makes it is no daemon: LLVM must not be running when the process ends.
+        """
+        with self._lock:
+            if self._code is not None:
+                put_word(id(instance) + python_api.CALL_POINTER, self._code.address("call"))
+                return
+            self._waiting.append(weakref.ref(instance))
+            if self._maker is None:
+                self._maker = threading.Thread(target=self._make)
+                self._maker.start()
+
+    def _make(self) -> None:
+        object_code = compile_call(machine.Target.host())
+        names = callable_code.PYTHON_FUNCTIONS
+        addresses = {name: symbols.address(name) for name in names}
+        code = machine.load(object_code, addresses, ["call"])
+        with self._lock:
+            self._code = code
+            for reference in self._waiting:
+                instance = reference()
+                if instance is not None and instance._known():
+                    address = code.address("call")
+                    put_word(id(instance) + python_api.CALL_POINTER, address)
+            self._waiting.clear()
+
+    def wait(self) -> None:
+        """Return when the function is there, if it has been asked for."""
+        if self._maker is not None:
+            self._maker.join()
+
+
+_machine_code = _MachineCode()
+
+
+def wait_for_machine_code() -> None:
+    """Return when instances with specialisations are answered by machine code."""
+    _machine_code.wait()
