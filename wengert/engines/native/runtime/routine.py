@@ -177,6 +177,13 @@ class Routine:
             function = ir.Function(self.module, type_, name)
         return self.builder.call(function, values)
 
+    def clock(self, which: int) -> Any:
+        """Nanoseconds on the system's clock of this number (`clock_gettime`)."""
+        moment = self.variable(ir.Constant(ir.ArrayType(self.word, 2), None))
+        self.call("clock_gettime", ir.IntType(32), self.number(which, 32), moment)
+        seconds = self.builder.mul(self.load(moment), self.number(1_000_000_000))
+        return self.builder.add(seconds, self.load(moment, 8))
+
     def pause(self) -> None:
         """Tell the processor that this thread waits for another."""
         if machine.is_arm(machine.Target.host().triple):
