@@ -10,6 +10,8 @@ from __future__ import annotations
 from wengert.core.program import Program
 from wengert.passes.cse import share
 from wengert.passes.dce import eliminate
+from wengert.passes.forward import forward
+from wengert.passes.hoist import hoist
 from wengert.passes.inline import inline
 from wengert.passes.simplify import simplify
 
@@ -26,4 +28,20 @@ def optimise(program: Program) -> Program:
     program = inline(program)
     program = simplify(program)
     program = share(program)
-    return eliminate(program)
+    program = eliminate(program)
+    program = loops(program)
+    return program
+
+
+def loops(program: Program) -> Program:
+    """Passes over control flow, and what they make possible."""
+    before = program
+    program = forward(program)
+    program = hoist(program)
+    program = forward(program)
+    if program is before:
+        return program
+    program = simplify(program)
+    program = share(program)
+    program = eliminate(program)
+    return program
