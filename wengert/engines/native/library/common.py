@@ -191,3 +191,15 @@ def in_pieces(code: Code, size: int, lanes: int, piece: Callable[[Any, int], Non
             piece(start, lanes)
     if whole < size:
         piece(code.int64(size - lanes), lanes)
+
+
+def each(code: Code, size: int, step: int, body: Callable[[Any, int], None]) -> None:
+    """`body(start, extent)` over `0 .. size-1` in steps, with what is left at the end."""
+    whole = size // step * step
+    if whole == step:
+        body(0, step)
+    elif whole:
+        with code.loop(whole, step=step) as start:
+            body(start, step)
+    if whole < size:
+        body(whole, size - whole)

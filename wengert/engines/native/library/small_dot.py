@@ -1,9 +1,9 @@
 """Small matrix products as inline code: registers hold a tile of the result while `k` runs.
 
 Where the columns of `b` are adjacent, elements of `a` are spread over vectors and multiplied
-with rows of `b`. A row (or a few) times columns whose *contracted* elements are adjacent becomes
-dot products, whose partial sums of several columns are added up together. Every other layout
-is first brought into the first form by copying `b`.
+with rows of `b`. A row (or a few) times columns whose *contracted* elements are adjacent
+becomes dot products, whose partial sums of several columns are added up together. Every other
+layout is first brought into the first form by copying `b`.
 
 Ends are not masked: the last vector is moved back and computes some elements a second time.
 The order of the sums depends on sizes and strides only, never on where or how often it runs.
@@ -19,6 +19,7 @@ from wengert.core.dtypes import DType
 from wengert.core.lazy import lazy_module
 from wengert.engines.native.code import Code
 from wengert.engines.native.library.common import (
+    each,
     full_lanes,
     load,
     power_below,
@@ -111,18 +112,6 @@ def is_direct(shape: Matrices) -> bool:
     return shape.a_column == shape.b_row == 1 and shape.m <= _FEW_ROWS
 
 
-def _each(code: Code, size: int, step: int, body: Callable[[Any, int], None]) -> None:
-    """`body(start, extent)` over `0 .. size-1` in steps, with what is left at the end."""
-    whole = size // step * step
-    if whole == step:
-        body(0, step)
-    elif whole:
-        with code.loop(whole, step=step) as start:
-            body(start, step)
-    if whole < size:
-        body(whole, size - whole)
-
-
 class _Tile(NamedTuple):
     """The part of the result that is held in registers."""
 
@@ -155,7 +144,7 @@ class _Rows:
         """Tile by tile."""
         width = self.tile.vectors * self.lanes
         whole = self.shape.n // width * width
-        _each(self.code, whole, width, lambda j, _: self._columns(j, self._even(width)))
+        each(self.code, whole, width, lambda j, _: self._columns(j, self._even(width)))
         left = self.shape.n - whole
         if left:
             offsets = self._even(left - left % self.lanes)
@@ -180,7 +169,7 @@ class _Rows:
                     place = self.code.offset(target, row * self.shape.c_row + offset, size)
                     store(self.code, value, place, self.dtype)
 
-        _each(self.code, self.shape.m, self.tile.rows, rows)
+        each(self.code, self.shape.m, self.tile.rows, rows)
 
     def _step(self, pointer: Any, count: Any, stride: int) -> Any:
         nbytes = stride * self.dtype.itemsize
@@ -266,7 +255,7 @@ class _Dots:
         for row in range(self.shape.m):
             a = self.code.offset(self.a, row * self.shape.a_row, size)
             c = self.code.offset(self.c, row * self.shape.c_row, size)
-            _each(self.code, self.shape.n, self.lanes, self._columns(a, c))
+            each(self.code, self.shape.n, self.lanes, self._columns(a, c))
 
     def _columns(self, a: Any, c: Any) -> Callable[[Any, int], None]:
         size = self.dtype.itemsize

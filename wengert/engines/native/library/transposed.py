@@ -52,18 +52,26 @@ def copy_strided(
 ) -> None:
     """Copy elements at these (size, stride) dimensions to dense memory."""
     dimensions = merged(dimensions) or [(1, 1)]
-    if any(size == 0 for size, _ in dimensions):
-        return
-    sizes = [size for size, _ in dimensions]
-    _Copy(code, dtype).emit(
+    sizes, strides = zip(*dimensions, strict=True)
+    copy_between(
+        code,
         source,
         target,
-        list(zip(sizes, _strides(dimensions), dense_strides(sizes), strict=True)),
+        list(zip(sizes, strides, dense_strides(sizes), strict=True)),
+        dtype,
     )
 
 
-def _strides(dimensions: Sequence[Dimension]) -> list[int]:
-    return [stride for _, stride in dimensions]
+def copy_between(
+    code: Code,
+    source: Any,
+    target: Any,
+    dimensions: Sequence[tuple[int, int, int]],
+    dtype: DType,
+) -> None:
+    """Copy elements at dimensions (size, stride in the source, stride in the target)."""
+    if all(size > 0 for size, _, _ in dimensions):
+        _Copy(code, dtype).emit(source, target, list(dimensions))
 
 
 class _Copy:
@@ -78,6 +86,8 @@ class _Copy:
         """dims: (size, source stride, target stride), in the order of the target."""
         inner = len(dims) - 1
         dense = next((i for i, d in enumerate(dims) if d[1] == 1), inner)
+        if dims[inner][2] != 1:
+            dense = inner
         outer = [d for i, d in enumerate(dims) if i not in (inner, dense)]
         self._loops(source, target, outer, dims[inner], dims[dense])
 
@@ -96,14 +106,14 @@ class _Copy:
                 target = self.code.offset(target, i, to_stride * self.size)
                 self._loops(source, target, outer[1:], inner, dense)
         elif inner == dense:
-            self._run(source, target, *inner[:2])
+            self._run(source, target, *inner)
         else:
             self._square(source, target, inner, dense)
 
-    def _run(self, source: Any, target: Any, count: int, stride: int) -> None:
-        """Elements at a stride to adjacent places."""
+    def _run(self, source: Any, target: Any, count: int, stride: int, to_stride: int) -> None:
+        """Elements along one dimension."""
         code, words = self.code, self.words
-        if stride == 1:
+        if stride == to_stride == 1:
             lanes = max(code.target.vector_bytes // self.dtype.itemsize, 1)
             nbytes = self.dtype.itemsize
 
@@ -115,7 +125,8 @@ class _Copy:
             return
         with code.loop(count) as i:
             self._element(
-                code.offset(source, i, stride * self.size), code.offset(target, i, self.size)
+                code.offset(source, i, stride * self.size),
+                code.offset(target, i, to_stride * self.size),
             )
 
     def _element(self, source: Any, target: Any) -> None:
