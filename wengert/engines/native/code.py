@@ -89,10 +89,20 @@ class Code:
 
     def stack(self, type_: Any, value: Any = None) -> Any:
         """A pointer to a variable on the stack (for arguments passed by reference)."""
-        with self.builder.goto_entry_block():
-            slot = self.builder.alloca(type_)
+        slot = self.reserve(type_)
         if value is not None:
             self.builder.store(value, slot)
+        return slot
+
+    def reserve(self, type_: Any, align: int = 0) -> Any:
+        """A place on the stack, set aside when the function begins."""
+        entry = self.builder.function.entry_basic_block
+        with self.builder.goto_block(entry):
+            self.builder.position_at_start(entry)
+            slot = self.builder.alloca(type_)
+            if align:
+                slot.align = align
+        slot.type = self.pointer_type  # llvmlite still remembers what it points to
         return slot
 
     def scratch(self, nbytes: int) -> Any:
@@ -120,11 +130,13 @@ class Code:
         builder.cbranch(builder.icmp_signed("<", following, count), body, after)
         builder.position_at_end(after)
 
-    def call(self, symbol: str, result: Any, args: Sequence[Any]) -> Any:
+    def call(
+        self, symbol: str, result: Any, args: Sequence[Any], types: Sequence[Any] = ()
+    ) -> Any:
         """Call a function of the process by its symbol (`blas.sgemm`, `libc.memcpy`)."""
         function = self.module.globals.get(symbol)
         if function is None:
-            type_ = ir.FunctionType(result, [a.type for a in args])
+            type_ = ir.FunctionType(result, types or [a.type for a in args])
             function = ir.Function(self.module, type_, symbol)
             self.context.use_symbol(symbol)
         return self.builder.call(function, args)
@@ -134,6 +146,19 @@ class Code:
         if nbytes:
             args = [target, source, self.int64(nbytes)]
             self.call("libc.memcpy", self.pointer_type, args)
+
+    def move(self, target: Any, source: Any, nbytes: int) -> None:
+        """Copy bytes by loads and stores where they are few, so that they can stay in registers."""
+        if nbytes > 512:
+            self.copy(target, source, nbytes)
+            return
+        done = 0
+        while done < nbytes:
+            step = next(s for s in (8, 4, 2, 1) if s <= nbytes - done)
+            type_ = ir.IntType(8 * step)
+            value = self.builder.load(self.offset(source, done), typ=type_, align=step)
+            self.builder.store(value, self.offset(target, done), align=step)
+            done += step
 
     def fill_zero(self, target: Any, nbytes: int) -> None:
         """Set bytes to zero."""

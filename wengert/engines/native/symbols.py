@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
+from wengert.engines.native.runtime import interrupt, pool
 
 cython_blas = lazy_module("scipy.linalg.cython_blas")
 cython_lapack = lazy_module("scipy.linalg.cython_lapack")
@@ -34,6 +35,8 @@ _FAMILIES: dict[str, Callable[[str], int]] = {
     "lapack": lambda name: capsule_address(cython_lapack.__pyx_capi__[name]),
     "libc": lambda name: _process_address(name),
     "python": lambda name: _python_address(name),
+    "pool": pool.address,
+    "interrupt": interrupt.address,
 }
 
 

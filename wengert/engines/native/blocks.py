@@ -1,0 +1,211 @@
+"""Writing the steps of a block into a function.
+
+`BlockWriter` gives every stored variable its place (an input's memory, an output's, a slot on
+the stack where it is small, else a range of the arena that is free from the step that makes
+it to the last that reads it) and then writes the steps in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.core.array import ArrayType
+from wengert.core.lazy import lazy_module
+from wengert.core.program import Atom, Equation, Literal, Variable
+from wengert.engines.native import callbacks
+from wengert.engines.native.code import Buffer, Code
+from wengert.engines.native.context import ALIGNMENT, RAISED, Arena, Context
+from wengert.engines.native.control import CONTROL
+from wengert.engines.native.elements import to_memory
+from wengert.engines.native.expansion import Expansion
+from wengert.engines.native.expressions import Load
+from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step
+from wengert.engines.native.library import find_operation
+from wengert.engines.native.nests import NestWriter, reachable
+
+ir = lazy_module("llvmlite.ir")
+
+#: Arrays of at most so many bytes lie on the stack, where LLVM turns them into registers.
+_STACK_BYTES = 512
+
+
+def nbytes(type_: ArrayType) -> int:
+    """Bytes of a dense array."""
+    return math.prod(type_.shape) * type_.dtype.itemsize
+
+
+class BlockWriter:
+    """Writes one block.
+
+    Args:
+      context: of the program.
+      code: the function that runs the block.
+      block: its steps.
+      inputs: pointers to the inputs (constants first).
+      outputs: pointers to memory for the results.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        code: Code,
+        block: Block,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+    ) -> None:
+        self.context = context
+        self.code = code
+        self.block = block
+        program = block.program
+        self.places: dict[Variable, Any] = dict(
+            zip((*program.constants, *program.inputs), inputs, strict=True)
+        )
+        self.outputs = list(outputs)
+        self.expansions = {
+            step: Expansion(block, step) for step in block.steps if isinstance(step, LoopKernel)
+        }
+        self.copied: list[tuple[Atom, Any]] = []
+
+    # -- places ----------------------------------------------------------------------------------
+
+    def root(self, atom: Atom) -> Atom:
+        """The variable whose memory an atom names, or a literal."""
+        while isinstance(atom, Variable) and atom in self.block.aliases:
+            atom = self.block.aliases[atom]
+        return atom
+
+    def pointer(self, variable: Variable) -> Any:
+        """Where a variable is in memory."""
+        root = self.root(variable)
+        assert isinstance(root, Variable)
+        return self.places[root]
+
+    def _claim_outputs(self) -> None:
+        """Let results be computed where they are wanted; what cannot be is copied at the end."""
+        for atom, pointer in zip(self.block.program.outputs, self.outputs, strict=True):
+            root = self.root(atom)
+            if isinstance(root, Variable) and root not in self.places:
+                self.places[root] = pointer
+            else:
+                self.copied.append((root, pointer))
+
+    def _reads(self, step: Step) -> set[Variable]:
+        if isinstance(step, LoopKernel):
+            expansion = self.expansions[step]
+            nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+            return {n.variable for n in nodes if isinstance(n, Load)}
+        roots = (self.root(a) for a in step.equation.inputs)
+        return {r for r in roots if isinstance(r, Variable)}
+
+    def _place_all(self) -> None:
+        """Give every variable that steps store its memory."""
+        steps = self.block.steps
+        last: dict[Variable, int] = {}
+        for i, step in enumerate(steps):
+            for variable in (*self._reads(step), *step.outputs):
+                last[variable] = i
+        for atom, _ in self.copied:
+            if isinstance(atom, Variable):
+                last[atom] = len(steps)
+        arena = Arena(self.context.base)
+        ends: dict[int, list[tuple[int, int]]] = {}
+        for i, step in enumerate(steps):
+            for variable in step.outputs:
+                if variable in self.places:
+                    continue
+                size = nbytes(variable.type)
+                if size <= _STACK_BYTES:
+                    self.places[variable] = self._slot(size)
+                    continue
+                offset = arena.take(size)
+                self.places[variable] = self.code.offset(self.context.arena, offset)
+                ends.setdefault(last[variable], []).append((offset, size))
+            for offset, size in ends.pop(i, ()):
+                arena.give(offset, size)
+        self.context.base = arena.size
+        self.context.arena_bytes = max(self.context.arena_bytes, arena.size)
+
+    def _slot(self, size: int) -> Any:
+        return self.code.reserve(ir.ArrayType(ir.IntType(8), max(size, 1)), ALIGNMENT)
+
+    def memory(self, size: int) -> Any:
+        """Memory for the current step: on the stack if small, else scratch."""
+        if size <= _STACK_BYTES:
+            return self._slot(size)
+        return self.context.scratch(self.code, size)
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Append the steps, and copies of results that are also something else."""
+        before = self.context.base
+        self._claim_outputs()
+        self._place_all()
+        above = self.context.base
+        for step in self.block.steps:
+            self.context.base = above
+            if isinstance(step, LoopKernel):
+                NestWriter(self.code, self.expansions[step], self.pointer).write()
+            else:
+                self._write_opaque(step)
+        for atom, pointer in self.copied:
+            self._copy(atom, pointer)
+        self.context.base = before
+
+    def _copy(self, atom: Atom, pointer: Any) -> None:
+        if isinstance(atom, Literal):
+            self._store_literal(atom, pointer)
+        else:
+            self.code.copy(pointer, self.places[atom], nbytes(atom.type))
+
+    def _store_literal(self, literal: Literal, pointer: Any, dtype: Any = None) -> None:
+        value = np.asarray(getattr(literal.value, "_value", literal.value), dtype)
+        v = self.code.vectors(1)
+        number = float(value) if value.dtype.kind not in "biu" else int(value)
+        raw = to_memory(v, v.constant(number, v.type(value.dtype)), value.dtype)
+        self.code.builder.store(raw, pointer, align=value.dtype.itemsize)
+
+    def buffer(self, atom: Atom, dtype: Any = None) -> Buffer:
+        """An operand in memory; a literal is put there."""
+        if isinstance(atom, Variable):
+            return Buffer(self.pointer(atom), atom.type)
+        value = np.asarray(getattr(atom.value, "_value", atom.value), dtype)
+        slot = self._slot(value.dtype.itemsize)
+        self._store_literal(atom, slot, dtype)
+        return Buffer(slot, ArrayType((), value.dtype))
+
+    def _write_opaque(self, step: OpaqueStep) -> None:
+        equation = step.equation
+        if step.kind == "callback":
+            self._write_callback(equation)
+            return
+        arrays = [a.type.dtype for a in equation.inputs if hasattr(a.type, "dtype")]
+        operands = [
+            self.buffer(a, None if hasattr(a.type, "dtype") else arrays[0])
+            for a in equation.inputs
+        ]
+        results = [Buffer(self.places[v], v.type) for v in equation.outputs]
+        if step.kind == "control":
+            CONTROL[equation.primitive.name](self, equation, operands, results)
+            return
+        emit = find_operation(equation)
+        assert emit is not None
+        emit(self.code, equation, operands, results)
+
+    def _write_callback(self, equation: Equation) -> None:
+        code, builder = self.code, self.code.builder
+        variables = [a for a in equation.inputs if isinstance(a, Variable)]
+        pointers = [self.pointer(v) for v in variables]
+        pointers += [self.places[v] for v in equation.outputs]
+        table = code.stack(ir.ArrayType(ir.PointerType(), max(len(pointers), 1)))
+        for i, pointer in enumerate(pointers):
+            builder.store(pointer, code.offset(table, 8 * i))
+        number = callbacks.register(equation)
+        self.context.callbacks.append(number)
+        status = code.call("callback.dispatch", code.i64, [code.int64(number), table])
+        failed = builder.icmp_signed("!=", status, code.int64(0))
+        self.context.leave_if(code, failed, RAISED)

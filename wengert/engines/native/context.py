@@ -1,0 +1,159 @@
+"""What all functions of one native program share while they are written.
+
+The memory of a program is one *arena*: `Arena` lays variables out in it by their lifetimes.
+`Context` hands out scratch memory above them, collects the symbols that the code names,
+splits work into functions for threads, and makes the ways out of a program that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wengert.core.lazy import lazy_module
+from wengert.engines.native.code import Code
+
+ir = lazy_module("llvmlite.ir")
+
+#: What a program returns: all is well; the eager engine knows the error; Python raised one.
+DONE, FAILED, RAISED = 0, 1, 2
+ALIGNMENT = 64
+
+
+def aligned(nbytes: int) -> int:
+    """A number of bytes rounded up to whole cache lines."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+class Arena:
+    """Offsets for blocks of memory whose lifetimes are known; first fit.
+
+    >>> arena = Arena(0)
+    >>> first, second = arena.take(100), arena.take(10)
+    >>> arena.give(first, 100)
+    >>> arena.take(64), second, arena.size
+    (0, 128, 192)
+    """
+
+    def __init__(self, start: int) -> None:
+        self.size = start
+        self._free: list[tuple[int, int]] = []  # (offset, bytes), in order
+
+    def take(self, nbytes: int) -> int:
+        """The offset of a free block."""
+        nbytes = aligned(max(nbytes, 1))
+        for i, (offset, room) in enumerate(self._free):
+            if room >= nbytes:
+                self._free[i : i + 1] = (
+                    [(offset + nbytes, room - nbytes)] if room > nbytes else []
+                )
+                return offset
+        offset, self.size = self.size, self.size + nbytes
+        return offset
+
+    def give(self, offset: int, nbytes: int) -> None:
+        """Take a block back."""
+        self._free.append((offset, aligned(max(nbytes, 1))))
+        self._free.sort()
+        merged: list[tuple[int, int]] = []
+        for start, room in self._free:
+            if merged and merged[-1][0] + merged[-1][1] == start:
+                merged[-1] = merged[-1][0], merged[-1][1] + room
+            else:
+                merged.append((start, room))
+        self._free = merged
+
+
+class Context:
+    """Shared by all functions of one program.
+
+    Attributes:
+      module: the LLVM module.
+      target: the machine.
+      symbols: what the code names.
+      arena_bytes: how much memory the program needs.
+      base: where scratch memory may begin at the current step.
+    """
+
+    def __init__(self, module: Any, target: Any) -> None:
+        self.module = module
+        self.target = target
+        self.symbols: set[str] = set()
+        self.arena_bytes = 0
+        self.base = 0
+        self.arena: Any = None
+        #: Numbers of the equations that the code calls back for.
+        self.callbacks: list[int] = []
+        self._functions = 0
+        self._exits: dict[tuple[Any, int], Any] = {}
+
+    # -- memory ----------------------------------------------------------------------------------
+
+    def scratch(self, code: Code, nbytes: int) -> Any:
+        """A pointer to memory above everything that is alive; only in the entry function."""
+        offset = self.base
+        self.base += aligned(nbytes)
+        self.arena_bytes = max(self.arena_bytes, self.base)
+        return code.offset(self.arena, offset)
+
+    def use_symbol(self, symbol: str) -> None:
+        """Note a function of the process that the code calls."""
+        self.symbols.add(symbol)
+
+    # -- failing ---------------------------------------------------------------------------------
+
+    def fail_if(self, code: Code, condition: Any, failure: Any = None) -> None:
+        """Leave the program where a condition holds; the eager engine then raises the error."""
+        del failure
+        self.leave_if(code, condition, FAILED)
+
+    def leave_if(self, code: Code, condition: Any, status: int) -> None:
+        """Return a status from the entry function where a condition holds."""
+        builder = code.builder
+        key = builder.function, status
+        exit_block = self._exits.get(key)
+        if exit_block is None:
+            exit_block = self._exits[key] = builder.function.append_basic_block("leave")
+            with builder.goto_block(exit_block):
+                builder.ret(code.int64(status))
+        after = builder.append_basic_block("go")
+        builder.cbranch(condition, exit_block, after)
+        builder.position_at_end(after)
+
+    # -- threads ---------------------------------------------------------------------------------
+
+    def function(self, name: str, type_: Any) -> Any:
+        """A new internal function."""
+        self._functions += 1
+        function = ir.Function(self.module, type_, f"{name}.{self._functions}")
+        function.linkage = "internal"
+        return function
+
+    def parallel(
+        self,
+        code: Code,
+        name: str,
+        blocks: int,
+        captured: Sequence[Any],
+        body: Callable[..., None],
+    ) -> None:
+        """Run a body for every block, on all threads; see `Code.parallel`."""
+        if blocks <= 1:
+            if blocks:
+                body(code, code.int64(0), list(captured))
+            return
+        pointer = ir.PointerType()
+        i64 = ir.IntType(64)
+        function = self.function(name, ir.FunctionType(ir.VoidType(), [pointer, i64]))
+        environment = code.stack(ir.ArrayType(i64, max(len(captured), 1)))
+        for i, value in enumerate(captured):
+            code.builder.store(value, code.offset(environment, 8 * i))
+        inner = Code(ir.IRBuilder(function.append_basic_block("entry")), self.target, self)
+        given = [
+            inner.builder.load(inner.offset(function.args[0], 8 * i), typ=value.type)
+            for i, value in enumerate(captured)
+        ]
+        body(inner, function.args[1], given)
+        inner.builder.ret_void()
+        args = [function, environment, code.int64(blocks)]
+        code.call("pool.parallel_for", ir.VoidType(), args, [pointer, pointer, i64])
