@@ -26,6 +26,7 @@ class Case:
       contenders: by name; ours is called "wengert". Each does the whole work once, and waits
         for its result.
       budget: seconds after which a slow contender takes no more turns, once it has had three.
+      rest: seconds of sleep before a turn: idle threads of the one before spin for a while.
       target: `(peer, ratio)`: our time over the peer's is to be at most the ratio.
     """
 
@@ -35,6 +36,7 @@ class Case:
     rounds: int = 15
     seconds: float = 0.02
     budget: float = 2.0
+    rest: float = 0.0
     results: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def measure(self) -> None:
@@ -47,7 +49,8 @@ class Case:
             for name, run in self.contenders.items():
                 if len(times[name]) >= 3 and sum(times[name]) * counts[name] > self.budget:
                     continue
-                run()  # threads of the one before may still spin
+                time.sleep(self.rest)
+                run()
                 start = time.perf_counter()
                 for _ in range(counts[name]):
                     run()

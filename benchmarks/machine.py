@@ -243,8 +243,8 @@ def measured() -> Machine | None:
     steps = 1 << 20
     with ThreadPoolExecutor(CORES) as pool:
         meter = _Meter(loops, pool)
-        peak = CORES * steps * STREAMS * LANES * 2 / meter.best("peak", 64, steps, 2)
-        latency = meter.best("chain", 64, steps, 2) / steps
+        peak = CORES * steps * STREAMS * LANES * 2 / meter.best("peak", 64, steps, 1, rounds=40)
+        latency = meter.best("chain", 64, steps, 1, rounds=40) / steps
         rates = {size: meter.rates(size) for size in SIZES}
     del keep
     return Machine(peak, latency, _call(), rates)

@@ -71,7 +71,7 @@ def bodies(s: Any) -> Callable[..., Any]:
 
 
 def kernel_matrix(s: Any) -> Callable[..., Any]:
-    """exp(-|x - y|²/2) of all pairs of points."""
+    """exp(-‖x - y‖²/2) of all pairs of points."""
 
     def matrix(points: Any) -> Any:
         apart = points[:, None, :] - points[None, :, :]
@@ -175,7 +175,7 @@ ROWS = [
     ),
     Row(
         "kernel-matrix",
-        "pairwise distances: exp(-|x-y|²/2), 1000 points of 16, value",
+        "pairwise distances: exp(-‖x-y‖²/2), 1000 points of 16, value",
         kernel_matrix,
         lambda: (normal(1000, 16, scale=0.3),),
         flops=MILLION * (3 * 16 + EXP),
