@@ -12,6 +12,7 @@ from typing import Any
 
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, detached
+from wengert.core.gate import gate
 from wengert.core.interpreter import (
     EagerInterpreter,
     Interpreter,
@@ -103,7 +104,7 @@ def trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) ->
     interpreter = TraceInterpreter(state.interpreter)
     inputs = [Variable(t) for t in types]
     try:
-        with interpreter:
+        with gate, interpreter:  # compiled calls are to become equations
             outputs = call([ProgramTracer(interpreter.tag, v) for v in inputs])
             atoms = [interpreter.atom(out) for out in outputs]
     finally:

@@ -24,8 +24,8 @@ import numpy as np
 
 from wengert.core.array import Array
 from wengert.core.gate import gate
-from wengert.engines.native import machine, symbols
-from wengert.engines.native.runtime import callable_code, python_api
+from wengert.engines.native import cache, machine, symbols
+from wengert.engines.native.runtime import callable_code, memory, python_api
 from wengert.engines.native.runtime.callable_encode import Descriptor, Specialisation
 from wengert.engines.native.runtime.callable_layout import API, TABLE, in_memory
 from wengert.engines.native.runtime.python_api import Unsupported, put_word
@@ -117,64 +117,62 @@ class _Table:
 
     def __init__(self, descriptors: list[Descriptor]) -> None:
         self.descriptors = descriptors
-        self._words = in_memory(
-            TABLE.words(api=_process().address, owner=id(self), first=descriptors[0].address)
-        )
+        api = ctypes.addressof(_machine_code.objects)
+        first = descriptors[0].address
+        self._words = in_memory(TABLE.words(api=api, owner=id(self), first=first))
         self.address = ctypes.addressof(self._words)
-
-
-class _Process:
-    """The API record of this process."""
-
-    def __init__(self) -> None:
-        value_at, weak_at = python_api.array_slots()
-        self._names = ("__call__", "_failed")
-        self._words = in_memory(
-            API.words(
-                gate=gate.address,
-                array=id(Array),
-                array_alloc=python_api.allocation_function(Array),
-                value_at=value_at,
-                weak_at=weak_at,
-                ndarray=id(np.ndarray),
-                new_array=python_api.new_array_function(),
-                tuple=id(tuple),
-                list=id(list),
-                dict=id(dict),
-                string=id(str),
-                none=id(None),
-                true=id(True),
-                false=id(False),
-                numpy_true=id(np.True_),
-                numpy_false=id(np.False_),
-                call_name=id(self._names[0]),
-                failed_name=id(self._names[1]),
-            )
-        )
-        self.address = ctypes.addressof(self._words)
-
-
-_processes: list[_Process] = []
-
-
-def _process() -> _Process:
-    if not _processes:
-        _processes.append(_Process())
-    return _processes[0]
 
 
 # -- the machine code -------------------------------------------------------------------------
 
 
-def compile_call(target: machine.Target) -> bytes:
-    """Object code of the function that answers calls."""
-    return machine.optimise_and_emit(callable_code.build_module(), target, 1)
+def object_code(target: machine.Target) -> bytes:
+    """Object code of the function that answers calls, from the cache if it is there."""
+    key = cache.key("callable", target)
+    code = cache.lookup(key)
+    if code is None:
+        code = machine.optimise_and_emit(callable_code.build_module(), target, 1)
+        cache.store(key, code)
+    return code
+
+
+_NAMES = ("__call__", "_failed")
+
+
+def _objects() -> list[int]:
+    """The words of the API record."""
+    value_at, weak_at = python_api.array_slots()
+    return API.words(
+        gate=gate.address,
+        array=id(Array),
+        array_alloc=python_api.allocation_function(Array),
+        value_at=value_at,
+        weak_at=weak_at,
+        ndarray=id(np.ndarray),
+        new_array=memory.address("new_array"),
+        tuple=id(tuple),
+        list=id(list),
+        dict=id(dict),
+        string=id(str),
+        none=id(None),
+        true=id(True),
+        false=id(False),
+        numpy_true=id(np.True_),
+        numpy_false=id(np.False_),
+        call_name=id(_NAMES[0]),
+        failed_name=id(_NAMES[1]),
+    )
 
 
 class _MachineCode:
-    """The one function that answers calls, once it is there, and who waits for it."""
+    """The one function that answers calls, once it is there, and who waits for it.
+
+    Attributes:
+      objects: the API record, filled in before the function can be called.
+    """
 
     def __init__(self) -> None:
+        self.objects = in_memory([0] * (API.size // python_api.WORD))
         self._lock = threading.Lock()
         self._code: machine.LoadedCode | None = None
         self._waiting: list[weakref.ref[NativeCallable]] = []
@@ -191,21 +189,24 @@ class _MachineCode:
                 return
             self._waiting.append(weakref.ref(instance))
             if self._maker is None:
-                self._maker = threading.Thread(target=self._make)
+                self._maker = threading.Thread(target=self._make, name="wengert callable")
                 self._maker.start()
 
     def _make(self) -> None:
-        object_code = compile_call(machine.Target.host())
-        names = callable_code.PYTHON_FUNCTIONS
-        addresses = {name: symbols.address(name) for name in names}
-        code = machine.load(object_code, addresses, ["call"])
+        words = in_memory(_objects())
+        ctypes.memmove(self.objects, words, API.size)
+        addresses = {
+            "memory.allocate": memory.address("allocate"),
+            "memory.release": memory.address("release"),
+            **{name: symbols.address(name) for name in callable_code.PYTHON_SYMBOLS},
+        }
+        code = machine.load(object_code(machine.Target.host()), addresses, ["call"])
         with self._lock:
             self._code = code
             for reference in self._waiting:
                 instance = reference()
                 if instance is not None and instance._known():
-                    address = code.address("call")
-                    put_word(id(instance) + python_api.CALL_POINTER, address)
+                    put_word(id(instance) + python_api.CALL_POINTER, code.address("call"))
             self._waiting.clear()
 
     def wait(self) -> None:

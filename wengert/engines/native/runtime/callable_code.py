@@ -41,8 +41,9 @@ ir = lazy_module("llvmlite.ir")
 _FEW = 32
 
 
-#: What the module calls in Python: names of symbols.
-PYTHON_FUNCTIONS = tuple(
+#: What the module calls in Python: names of symbols. It also calls `memory.allocate` and
+#: `memory.release`.
+PYTHON_SYMBOLS = tuple(
     f"python.{name}"
     for name in (
         "_Py_Dealloc Py_IncRef Py_DecRef PyUnicode_Compare PyLong_AsLongLongAndOverflow "

@@ -93,8 +93,6 @@ class Descriptor:
       address: where it lies.
     """
 
-    address = 0
-
     def __init__(self, specialisation: Specialisation, following: int) -> None:
         # without the example, which would keep the caller's arrays alive
         subject = dataclasses.replace(specialisation, arguments=((), {}))
@@ -115,7 +113,6 @@ class Descriptor:
                 guards=self.records(guards.records),
                 entry=specialisation.entry,
                 releases_lock=int(specialisation.long),
-                arena_cache=0,
                 constant_count=len(specialisation.constants),
                 constants=self.memory(list(specialisation.constants)),
                 input_count=len(specialisation.in_types),
@@ -162,14 +159,6 @@ class Descriptor:
             dimensions=self.memory(list(type_.shape)),
             weak=id(type_.weak_type),
         )
-
-    def __del__(self) -> None:
-        if self.address:
-            _free(word_at(self.address + SPECIALISATION.offset("arena_cache")))
-
-
-_free = ctypes.pythonapi.PyMem_RawFree
-_free.restype, _free.argtypes = None, [ctypes.c_void_p]
 
 
 class _Guards:
@@ -317,6 +306,8 @@ def _steps(
 ) -> list[list[int]]:
     """The STEP records that build the returned tree; none where that is a single array."""
     spec = specialisation.out_tree
+    if spec.num_leaves != len(specialisation.out_types):
+        raise ValueError(f"{len(specialisation.out_types)} results for a tree {spec}")
     if spec.kind == _Kind.LEAF:
         return []
     steps: list[list[int]] = []

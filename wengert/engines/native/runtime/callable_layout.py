@@ -67,7 +67,7 @@ STACK_BYTES = 3072
 #: call; `arena_bytes` is 0 where the arena lies in front of that.
 SPECIALISATION = Record(
     "next subject hits positional keyword_count keywords guard_count guards "
-    "entry releases_lock arena_bytes arena_cache constant_count constants input_count "
+    "entry releases_lock arena_bytes constant_count constants input_count "
     "output_count outputs raw step_count steps "
     "scratch_bytes pointers_at inputs_at held_at outputs_at owned_at owned_count stack_at "
     "vectors_at values_at scalars_at"

@@ -80,19 +80,11 @@ def execute(f: Function) -> None:
         f.store(f.load(f.element(sources, i)), f.element(inputs, i))
     arena, block = f.variable(scratch), f.variable(f.null)
     size = f.field(SPECIALISATION, specialisation, "arena_bytes")
-    cache = f.at(specialisation, SPECIALISATION.offset("arena_cache"))
     with f.when(f.differ(size, f.number(0))):
-        # Whoever finds the block takes it; a second call at the same time makes its own.
-        cached = f.builder.atomic_rmw("xchg", cache, f.number(0), "acq_rel")
-        f.store(f.builder.inttoptr(cached, f.pointer), block)
-        with f.when(f.equal(cached, f.number(0))):
-            room = f.builder.add(size, f.number(64))
-            made = f.python("PyMem_RawMalloc", f.pointer, room)
-            f.give_if(f.is_null(made), f.number(-1))
-            f.store(made, block)
-        first = f.builder.ptrtoint(f.load_pointer(block), f.i64)
-        aligned = f.builder.and_(f.builder.add(first, f.number(63)), f.number(-64))
-        f.store(f.builder.inttoptr(aligned, f.pointer), arena)
+        made = f.extern("memory.allocate", f.pointer, size)
+        f.give_if(f.is_null(made), f.number(-1))
+        f.store(made, block)
+        f.store(made, arena)
     outputs = part(f, specialisation, scratch, "outputs_at")
     thread = f.variable(f.null)
     releases = f.field(SPECIALISATION, specialisation, "releases_lock")
@@ -103,11 +95,7 @@ def execute(f: Function) -> None:
     saved = f.load_pointer(thread)
     with f.when(f.differ(saved, f.null)):
         f.python("PyEval_RestoreThread", ir.VoidType(), saved)
-    used = f.load_pointer(block)
-    with f.when(f.differ(used, f.null)):
-        address = f.builder.ptrtoint(used, f.i64)
-        other = f.builder.atomic_rmw("xchg", cache, address, "acq_rel")
-        f.python("PyMem_RawFree", ir.VoidType(), f.builder.inttoptr(other, f.pointer))
+    f.extern("memory.release", ir.VoidType(), f.load_pointer(block))
     f.give(status)
 
 

@@ -156,7 +156,10 @@ class Function:
 
     def python(self, name: str, result: Any, *args: Any) -> Any:
         """Call a function of Python's C interface."""
-        symbol = f"python.{name}"
+        return self.extern(f"python.{name}", result, *args)
+
+    def extern(self, symbol: str, result: Any, *args: Any) -> Any:
+        """Call a function outside by its symbol, `family.name`."""
         function = self.module.globals.get(symbol)
         if function is None:
             type_ = ir.FunctionType(result, [a.type for a in args])

@@ -19,7 +19,6 @@ import numpy as np
 
 from wengert.core.array import Array
 from wengert.core.dtypes import DType
-from wengert.engines.native.symbols import capsule_address
 
 WORD = ctypes.sizeof(ctypes.c_void_p)
 
@@ -41,9 +40,6 @@ HAS_VECTORCALL = 1 << 11
 #: Numbers of type slots.
 _SLOT_ALLOC = 47
 _SLOT_MEMBERS = 72
-
-#: Places in NumPy's table of C functions.
-_NEW_FROM_DESCR = 94
 
 
 class Unsupported(Exception):
@@ -150,12 +146,6 @@ _get_slot.restype, _get_slot.argtypes = ctypes.c_void_p, [ctypes.py_object, ctyp
 def allocation_function(cls: type) -> int:
     """The address of a type's `tp_alloc`."""
     return int(_get_slot(cls, _SLOT_ALLOC) or 0)
-
-
-def new_array_function() -> int:
-    """The address of `PyArray_NewFromDescr`."""
-    table = capsule_address(np._core._multiarray_umath._ARRAY_API)  # type: ignore[attr-defined]
-    return word_at(table + WORD * _NEW_FROM_DESCR)
 
 
 # -- a type whose instances carry a pointer to machine code -----------------------------------
