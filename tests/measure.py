@@ -35,6 +35,7 @@ TESTED_ELSEWHERE = {
     "checkpoint": "test_compositions: its parameter is a function",
     "custom_jvp_call": "test_compositions: its parameters are functions",
     "custom_vjp_call": "test_compositions: its parameters are functions",
+    "linear_solve": "test_implicit: its parameters are functions",
     "all_gather": "test_collectives: needs a named axis",
     "all_to_all": "test_collectives: needs a named axis",
     "axis_index": "test_collectives: needs a named axis",

@@ -34,6 +34,7 @@ from wengert.lax.arithmetic import sign as sign
 from wengert.lax.arithmetic import sqrt as sqrt
 from wengert.lax.arithmetic import square as square
 from wengert.lax.arithmetic import sub as sub
+from wengert.lax.associative import associative_scan as associative_scan
 from wengert.lax.contraction import DotDimensionNumbers as DotDimensionNumbers
 from wengert.lax.contraction import Precision as Precision
 from wengert.lax.contraction import batch_matmul as batch_matmul
@@ -149,6 +150,8 @@ from wengert.lax.slicing import index_take as index_take
 from wengert.lax.slicing import slice as slice
 from wengert.lax.slicing import slice_in_dim as slice_in_dim
 from wengert.lax.slicing import top_k as top_k
+from wengert.lax.solvers import custom_linear_solve as custom_linear_solve
+from wengert.lax.solvers import custom_root as custom_root
 from wengert.lax.special import bessel_i0e as bessel_i0e
 from wengert.lax.special import bessel_i1e as bessel_i1e
 from wengert.lax.special import betainc as betainc
