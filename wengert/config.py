@@ -9,7 +9,8 @@ False
 
 A setting changed with `set` holds for the whole process from then on (`debug_nans` for the
 thread that changed it and for threads that start later; a transformation that has begun ends as
-it began). One changed by `with` holds for its thread until the block ends.
+it began). One changed by `with` holds for its thread until the block ends (`threads` for all
+threads, which share one pool of workers).
 """
 
 from __future__ import annotations
@@ -82,9 +83,11 @@ debug_key_reuse = Setting("debug_key_reuse", False, "raise an error when a key i
 memory_budget = Setting(
     "memory_budget", 1 << 30, "bytes that a chunk of a Jacobian may take with chunk_size='auto'"
 )
+threads = Setting("threads", 0, "how many threads a compiled loop may use; 0: all processors")
 
 SETTINGS: tuple[Setting[bool] | Setting[int], ...] = (
     debug_nans,
     debug_key_reuse,
     memory_budget,
+    threads,
 )

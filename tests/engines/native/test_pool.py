@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from wengert import config
 from wengert.engines.native.machine import Target, function_address, load, optimise_and_emit
 from wengert.engines.native.runtime import pool, pool_code
 
@@ -90,12 +91,12 @@ def launches(code):
 @pytest.fixture(autouse=True)
 def all_threads():
     yield
-    pool.set_threads(0)
+    config.threads.set(0)
 
 
 @pytest.fixture(params=[1, 2, 3, 7])
 def threads(request):
-    pool.set_threads(request.param)
+    config.threads.set(request.param)
     return request.param
 
 
@@ -185,7 +186,7 @@ def test_python_blocks_and_a_block_that_fails(threads):
 
 @threaded
 def test_workers_take_part():
-    pool.set_threads(2)
+    config.threads.set(2)
     seen = set()
     for _ in range(100):
         pool.run(lambda number: (seen.add(threading.get_ident()), time.sleep(0.001)), 4)
@@ -197,7 +198,7 @@ def test_workers_take_part():
 
 @threaded
 def test_one_thread_means_no_worker():
-    pool.set_threads(1)
+    config.threads.set(1)
     seen = set()
     pool.run(lambda number: (seen.add(threading.get_ident()), time.sleep(0.001)), 10)
     assert seen == {threading.get_ident()}
@@ -210,7 +211,7 @@ def processor_time():
 
 @threaded
 def test_idle_workers_sleep(launches):
-    pool.set_threads(7)
+    config.threads.set(7)
     job = Sum(8, 50)
     launches(job.context, 8, 1000)
     time.sleep(0.05)
@@ -222,7 +223,7 @@ def test_idle_workers_sleep(launches):
 @threaded
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_forked_process_has_workers_of_its_own(launches):
-    pool.set_threads(3)
+    config.threads.set(3)
     job = Sum(8, 50)
     launches(job.context, 8, 10)
     for _ in range(20):
@@ -241,7 +242,7 @@ def test_a_forked_process_has_workers_of_its_own(launches):
 @threaded
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork_during_a_job_of_another_thread(launches):
-    pool.set_threads(3)
+    config.threads.set(3)
     stop = threading.Event()
     other = Sum(8, 50)
 
@@ -266,8 +267,9 @@ def test_fork_during_a_job_of_another_thread(launches):
 
 LEAVES = """
 import threading, time
+from wengert import config
 from wengert.engines.native.runtime import pool
-pool.set_threads(4)
+config.threads.set(4)
 pool.run(lambda number: None, 100)
 threading.Thread(target=lambda: [pool.run(lambda n: time.sleep(0.01), 8) for _ in range(500)],
                  daemon=True).start()
@@ -286,7 +288,7 @@ def test_the_interpreter_ends_while_workers_run(attempt):
 
 @threaded
 def test_workers_take_no_signals():
-    pool.set_threads(3)
+    config.threads.set(3)
     pool.run(lambda number: None, 10)
     time.sleep(0.01)
     interrupts = 1 << 1
@@ -298,7 +300,20 @@ def test_workers_take_no_signals():
     assert sum(mask != 0 for mask in masks) >= pool.workers()
 
 
+@threaded
+def test_the_setting_holds_inside_its_block():
+    seen = set()
+    with config.threads(1):
+        pool.run(lambda number: (seen.add(threading.get_ident()), time.sleep(0.001)), 10)
+    assert seen == {threading.get_ident()}
+    config.threads.set(2)
+    for _ in range(100):
+        pool.run(lambda number: (seen.add(threading.get_ident()), time.sleep(0.001)), 4)
+    assert len(seen) == 2
+
+
 def test_available_processors(monkeypatch, tmp_path):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(pool, "_QUOTA", tmp_path / "absent")
     assert pool.available() == 8
@@ -311,6 +326,9 @@ def test_available_processors(monkeypatch, tmp_path):
         ("?", 8),
     ):
         quota.write_text(text)
+        assert pool.available() == expected
+    for text, expected in {"3": 3, "5,2": 5, "0": 8, "many": 8, "": 8, "100": 8}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
         assert pool.available() == expected
 
 

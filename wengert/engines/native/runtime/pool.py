@@ -10,8 +10,9 @@ Workers are started at the first call. Between jobs they spin for at most 50 µs
 was in vain, and then sleep. They know no interpreter: a block must not need the interpreter
 lock. A forked process starts workers of its own.
 
-How many threads: as many as processors are free for this process (its affinity and, in a
-container, its quota), or as `wengert.config.threads` says.
+How many threads: as `wengert.config.threads` says, or as many as there are processors for this
+process: its affinity, in a container its quota, and `OMP_NUM_THREADS` where that is set, which
+is how users tell all numerical libraries that they run many processes at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from wengert import config
 from wengert.engines.native import machine
 from wengert.engines.native.runtime import pool_code
 
@@ -45,6 +47,9 @@ def available() -> int:
         quota, period = _QUOTA.read_text(encoding="ascii").split()
         if quota != "max":
             count = min(count, math.ceil(int(quota) / int(period)))
+    with suppress(ValueError):
+        wanted = int(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+        count = min(count, wanted) if wanted > 0 else count
     return min(max(count, 1), pool_code.MOST_THREADS)
 
 
@@ -57,11 +62,17 @@ def _code() -> machine.LoadedCode:
         if hasattr(libc, name)
     }
     code = pool_code.build(symbols)
-    code.function("set_threads", ctypes.PYFUNCTYPE(None, ctypes.c_int64))(available())
+    _set_threads(code, config.threads.value)
+    config.threads.on_change(lambda: _set_threads(code, config.threads.value))
     forget = code.function("forget_workers", ctypes.PYFUNCTYPE(None))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=forget)
     return code
+
+
+def _set_threads(code: machine.LoadedCode, wanted: int) -> None:
+    count = min(wanted, pool_code.MOST_THREADS) if wanted > 0 else available()
+    code.function("set_threads", ctypes.PYFUNCTYPE(None, ctypes.c_int64))(count)
 
 
 def address(name: str) -> int:
@@ -72,12 +83,6 @@ def address(name: str) -> int:
         is `void(ptr context, i64 block)`).
     """
     return _code().address(name)
-
-
-def set_threads(count: int) -> None:
-    """Let so many threads take part in jobs from now on; 0: as many as there are processors."""
-    count = min(count, pool_code.MOST_THREADS) if count > 0 else available()
-    _code().function("set_threads", ctypes.PYFUNCTYPE(None, ctypes.c_int64))(count)
 
 
 def workers() -> int:
