@@ -21,6 +21,7 @@ from wengert.core.array import Shape
 from wengert.core.dtypes import DType
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
+from wengert.engines.native.library.blas import emit_blas
 from wengert.engines.native.library.common import (
     FLOAT32,
     convert,
@@ -29,13 +30,19 @@ from wengert.engines.native.library.common import (
     is_narrow,
 )
 from wengert.engines.native.library.contraction import Contraction, Dim, choose
-from wengert.engines.native.library.tiles import Pointers, emit_contraction
+from wengert.engines.native.library.layout import Matrices
+from wengert.engines.native.library.tiles import Pointers, emit_contraction, moved
 from wengert.engines.native.library.transposed import copy_between, copy_strided
 
 #: Blocks that the padded copy is made in.
 _BLOCKS = 8
 #: Elements from which it is made on several threads.
 _LARGE = 1 << 16
+#: Products below which BLAS is not called, and the least sizes of matrices for it.
+_SMALL = 1 << 18
+_WORTHWHILE = 16
+#: Bytes after which addresses compete for the same places in a cache.
+_CACHE_PERIOD = 4096
 
 
 class Layout(NamedTuple):
@@ -77,7 +84,25 @@ def padded_shape(equation: Equation) -> Shape:
     ):
         extent = (shape[axis] - 1) * d + 1 if shape[axis] else 0
         shape[axis] = max(extent + low + high, 0)
-    return tuple(shape)
+    if any(n > 1 for n in params["window_strides"]) or 0 in shape:
+        return tuple(shape)
+    return _staggered(tuple(shape), equation)
+
+
+def _staggered(shape: Shape, equation: Equation) -> Shape:
+    """The shape with longer rows, where channels would lie at the same places of a cache."""
+    lhs_spec, rhs_spec, _ = equation.params["dimension_numbers"]
+    feature, last = lhs_spec[1], len(shape) - 1
+    kernel = equation.inputs[1].type.shape
+    if last not in lhs_spec[2:] or feature > min(lhs_spec[2:]) or shape[feature] < _WORTHWHILE:
+        return shape
+    if all(kernel[axis] == 1 for axis in rhs_spec[2:]):
+        return shape
+    nbytes = equation.inputs[0].type.dtype.itemsize
+    longer = list(shape)
+    while (math.prod(longer[feature + 1 :]) * nbytes + 128) % _CACHE_PERIOD < 256:
+        longer[last] += 4
+    return tuple(longer)
 
 
 def contraction_of(equation: Equation, padded: Shape) -> Contraction:
@@ -145,6 +170,10 @@ def _converted(code: Code, operand: Buffer, work: DType) -> Any:
 
 
 def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType) -> None:
+    matrices = as_matrices(contraction)
+    if matrices is not None and dtypes.is_inexact(dtype) and contraction.products >= _SMALL:
+        _emit_matrices(code, contraction, matrices, pointers, dtype)
+        return
     lanes = full_lanes(code, dtype)
     choice = choose(contraction, lanes)
     packed, packed_size = _packed(contraction)
@@ -162,6 +191,33 @@ def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType
     back = zip(_all(contraction), _all(packed), strict=True)
     dims = sorted(((own.size, there.out, own.out) for own, there in back), key=lambda d: -d[2])
     copy_between(code, out, pointers.out, dims, dtype)
+
+
+def as_matrices(contraction: Contraction) -> Matrices | None:
+    """The product of kernel and input, where windows of one element make it one of matrices."""
+    right, summed = contraction.right, contraction.summed
+    if not (contraction.left and len(right) == len(summed) == 1):
+        return None
+    columns, rows, inner = contraction.left[-1], right[0], summed[0]
+    fits = columns.left == columns.out == inner.right == 1
+    if not fits or min(columns.size, rows.size, inner.size) < _WORTHWHILE:
+        return None
+    return Matrices(rows.size, columns.size, inner.size, rows.right, 1, inner.left, 1, rows.out)
+
+
+def _emit_matrices(
+    code: Code, contraction: Contraction, matrices: Matrices, pointers: Pointers, dtype: DType
+) -> None:
+    """A BLAS call for each of what is left over."""
+
+    def loops(dims: Sequence[Dim], pointers: Pointers) -> None:
+        if not dims:
+            emit_blas(code, pointers.right, pointers.left, pointers.out, matrices, dtype)
+            return
+        with code.loop(dims[0].size) as i:
+            loops(dims[1:], moved(code, pointers, dims[0], i, dtype.itemsize))
+
+    loops([*contraction.shared, *contraction.left[:-1]], pointers)
 
 
 def _all(contraction: Contraction) -> tuple[Dim, ...]:

@@ -244,6 +244,27 @@ def _longest(dims: Sequence[Dim]) -> int | None:
     return max(range(len(dims)), key=lambda i: dims[i].size) if dims else None
 
 
+def _nearest(dims: Sequence[Dim]) -> int | None:
+    """The dimension whose elements lie nearest to each other, of those that are not short."""
+    if not dims:
+        return None
+    enough = min(max(d.size for d in dims), 4)
+    long = [i for i, d in enumerate(dims) if d.size >= enough]
+    return min(long, key=lambda i: dims[i].left)
+
+
+def _in_blocks(dim: Dim, size: int) -> tuple[Dim, Dim]:
+    """A dimension as blocks of this size, or left whole where it is no multiple."""
+    if dim.size % size:
+        return _ONE, dim
+    return Dim(dim.size // size, *(size * s for s in dim[1:])), Dim(size, *dim[1:])
+
+
+def _around(dims: Sequence[Dim], block: Dim) -> tuple[Dim, ...]:
+    """The loops of `dims`, with that over blocks just outside the last."""
+    return (*dims[:-1], block, *dims[-1:])
+
+
 class _Spread(_Kernel):
     """Vectors of the right operand times single elements of the left one."""
 
@@ -252,20 +273,26 @@ class _Spread(_Kernel):
     ) -> None:
         super().__init__(code, contraction, choice, dtype)
         right, left = list(contraction.right), list(contraction.left)
-        self.vector = right.pop(choice.dim)
-        place = _longest(left)
-        self.row = left.pop(place) if place is not None else _ONE
-        # what is read again and again goes inside: first the rows of the left operand
-        self.outer = (*contraction.shared, *left, *right)
-        self.lanes = min(full_lanes(code, dtype), power_below(self.vector.size))
-        if self.vector.size % self.lanes == 0:
+        vector = right.pop(choice.dim)
+        place = _nearest(left)
+        row = left.pop(place) if place is not None else _ONE
+        self.lanes = min(full_lanes(code, dtype), power_below(vector.size))
+        if vector.size % self.lanes == 0:
             self.take_outside(1)
-        columns = -(-self.vector.size // self.lanes)
-        wide = min(columns, 2 if self.registers == 24 and columns % 4 else 4)
-        wide = min(wide, 4 if self.registers == 24 else 2)
+        columns = -(-vector.size // self.lanes)
+        wide = min(columns, 2 if self.registers == 12 or columns % 4 else 4)
         self.wide = -(-columns // -(-columns // wide))
         most = min(self.registers // self.wide, 8)
-        self.tall = -(-self.row.size // -(-self.row.size // most))
+        self.tall = -(-row.size // -(-row.size // most))
+        # Blocks of the operands that the inner loops read again and again stay in the caches.
+        columns_outside, self.vector = _in_blocks(vector, self.wide * self.lanes)
+        rows_outside, self.row = _in_blocks(row, self.tall)
+        self.outer = (
+            *contraction.shared,
+            columns_outside,
+            *left,
+            *_around(right, rows_outside),
+        )
 
     def tiles(self, pointers: Pointers, add: bool) -> None:
         """All tiles of the row and vector dimensions."""
