@@ -1,0 +1,77 @@
+"""What `benchmarks.minimax` fits: functions, intervals and degrees, by name.
+
+`z` stands for the square of an argument `x`. Functions like (sin(x) - x) / x**3 leave to the
+fit only what the first terms of a series, which have exact coefficients, do not give.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpmath import mp, mpf
+
+from benchmarks.minimax import Fit
+
+mp.dps = 45
+_HALF_LN2 = mp.log(2) / 2 * mpf("1.001")
+_TINY = mpf(10) ** -9
+
+
+def _odd(function: Any) -> Any:
+    """f(x) / x of z."""
+    return lambda z: function(mp.sqrt(z)) / mp.sqrt(z)
+
+
+def _odd_rest(function: Any) -> Any:
+    """(f(x) - x) / x**3 of z."""
+    return lambda z: (function(mp.sqrt(z)) - mp.sqrt(z)) / mp.sqrt(z) ** 3
+
+
+def _odd_weight(function: Any) -> Any:
+    """The weight that makes errors of `_odd_rest` relative to the function."""
+    return lambda z: mp.sqrt(z) ** 3 / function(mp.sqrt(z))
+
+
+def _odd_fit(function: Any, high: Any, degrees: tuple[Any, Any]) -> Fit:
+    return Fit(
+        _odd_rest(function), _TINY, mpf(high) ** 2, degrees, weight=_odd_weight(function)
+    )
+
+
+FITS: dict[str, Fit] = {
+    "exp": Fit(mp.exp, -_HALF_LN2, _HALF_LN2, (6, 11), fixed=(1.0, 1.0)),
+    "exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (6, 11), fixed=(1.0,)),
+    "expm1": Fit(
+        lambda r: (mp.expm1(r) - r) / r**2,
+        -_HALF_LN2,
+        _HALF_LN2,
+        (5, 10),
+        weight=lambda r: r**2 / mp.expm1(r),
+    ),
+    "log_single": Fit(
+        lambda f: (mp.log1p(f) - f + f * f / 2) / f**3,
+        -0.2501,
+        0.5001,
+        (7, None),
+        weight=lambda f: f**3 / mp.log1p(f),
+    ),
+    "log_double": Fit(
+        lambda z: 2 * (mp.atanh(mp.sqrt(z)) - mp.sqrt(z)) / mp.sqrt(z) / z,
+        _TINY,
+        mpf("0.2001") ** 2,
+        (None, 7),
+        weight=lambda z: z,
+    ),
+    "sin": _odd_fit(mp.sin, mp.pi / 2 * mpf("1.01"), (4, 8)),
+    "erf": Fit(_odd(mp.erf), 1e-6, mpf("3.93") ** 2, ((5, 5), None), crowding=2),
+}
+
+#: name -> number, bits of the parts for float32, and for float64; the last part is all the rest.
+SPLITS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
+    "ln2": (mp.log(2), (16, 24), (42, 53)),
+    "pi": (mp.pi, (24, 24, 24), (53, 53, 53)),
+    "pi_without_fma": (mp.pi, (24,), (33, 33, 53)),
+    "log2e": (1 / mp.log(2), (24, 24), (53, 53)),
+    "log10e": (1 / mp.log(10), (24, 24), (53, 53)),
+    "log10_2": (mp.log(2, 10), (16, 24), (42, 53)),
+}

@@ -1,0 +1,107 @@
+"""exp, exp2, expm1 and the functions made of them: hyperbolic ones and the sigmoid.
+
+The argument is reduced to n ln 2 + r with |r| <= ln(2)/2, a polynomial gives exp(r), and the
+power of two is put on in two steps, so that results that overflow or are denormal come out
+rounded once (W. Cody and W. Waite, Software Manual for the Elementary Functions, 1980).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from wengert.engines.native.math.parts import (
+    clamped,
+    fast_two_sum,
+    format_of,
+    nearest,
+    parts,
+    polynomial,
+    power_of_two,
+    scaled,
+    shifted,
+    table,
+    times_power,
+    tiny_as_is,
+    where,
+)
+from wengert.engines.native.vectors import Vectors
+
+_LOG2E = 1 / math.log(2)
+
+
+def exp_range(v: Vectors, x: Any) -> tuple[float, float]:
+    """Beyond these arguments exp is 0 or infinite."""
+    return (-746.0, 710.0) if v.is_double(x) else (-104.0, 89.0)
+
+
+def reduced(v: Vectors, x: Any, offset: float) -> tuple[Any, Any, Any]:
+    """r, n and bits that end in n plus the offset, for x = n ln 2 + r."""
+    n, bits = nearest(v, x, _LOG2E, offset)
+    high, low = parts(v, x, "ln2")
+    r = v.fma(n, v.constant(-high, x), x)
+    return v.fma(n, v.constant(-low, x), r), n, bits
+
+
+def exp(v: Vectors, x: Any) -> Any:
+    """e to the power x."""
+    x = clamped(v, x, *exp_range(v, x))
+    r, _, bits = reduced(v, x, 2 * format_of(v, x).bias)
+    return times_power(v, polynomial(v, r, table(v, x, "exp")), bits)
+
+
+def exp_with_error(v: Vectors, x: Any, error: Any) -> Any:
+    """exp(x + error), for errors so small that they change the last digits only.
+
+    The polynomial is rounded later than in `exp`: within 0.65 ulp, for one product more.
+    """
+    x = clamped(v, x, *exp_range(v, x))
+    r, _, bits = reduced(v, x, 2 * format_of(v, x).bias)
+    r = r if error is None else v.add(r, error)
+    y = v.fma(v.mul(r, r), polynomial(v, r, table(v, x, "expm1")), r)
+    return times_power(v, shifted(v, y, 1.0), bits)
+
+
+def exp2(v: Vectors, x: Any) -> Any:
+    """2 to the power x."""
+    x = clamped(v, x, *((-1080.0, 1025.0) if v.is_double(x) else (-152.0, 129.0)))
+    n, bits = nearest(v, x, None, 2 * format_of(v, x).bias)
+    return times_power(v, polynomial(v, v.sub(x, n), table(v, x, "exp2")), bits)
+
+
+def _expm1_parts(v: Vectors, x: Any, offset: float) -> tuple[Any, Any, Any]:
+    """exp(r) - 1, n, and bits, of the reduced argument."""
+    r, n, bits = reduced(v, x, offset)
+    q = polynomial(v, r, table(v, x, "expm1"))
+    return v.fma(v.mul(r, r), q, r), n, bits
+
+
+def expm1(v: Vectors, x: Any) -> Any:
+    """exp(x) - 1, exact to the last digits near 0."""
+    low, high = (-40.0, 710.0) if v.is_double(x) else (-20.0, 89.0)
+    q, _, bits = _expm1_parts(v, clamped(v, x, low, high), format_of(v, x).bias - 1)
+    half = power_of_two(v, x, bits)  # of 2**n, which may be too large
+    y = v.fma(q, half, shifted(v, half, -0.5))
+    return tiny_as_is(v, x, v.add(y, y))
+
+
+def logistic(v: Vectors, x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+    e = exp_with_error(v, v.neg(v.fabs(x)), None)
+    total, error = fast_two_sum(v, v.constant(1.0, x), e)
+    y = v.div(where(v, "lt", x, 0.0, e, 1.0), total)
+    return v.fma(v.neg(error), y, y)  # of weight only for small e, where total is about 1
+
+
+def tanh(v: Vectors, x: Any) -> Any:
+    """Hyperbolic tangent: s / (1 + s) for s = (exp(2 |x|) - 1) / 2."""
+    # beyond the bound it rounds to 1
+    y = v.fmin(v.constant(19.1 if v.is_double(x) else 9.02, x), v.fabs(x))
+    q, _, bits = _expm1_parts(v, v.add(y, y), format_of(v, x).bias - 1)
+    half = power_of_two(v, x, bits)
+    s = v.fma(q, half, shifted(v, half, -0.5))
+    total, error = fast_two_sum(v, v.constant(1.0, x), s)
+    y = v.div(s, total)
+    # the error over the total, which is 1 / (1 - y)
+    error = v.mul(error, v.sub(y, v.constant(1.0, x)))
+    return v.copysign(v.fmin(v.constant(1.0, x), v.fma(error, y, y)), x)

@@ -1,0 +1,233 @@
+"""Arguments of trigonometric functions that are too large for parts of pi.
+
+`reduce_huge` branches where a lane is that large. There 1/pi is multiplied, in integers, with
+just the bits that decide the quotient's last whole bits and its fraction (M. Payne and R. Hanek,
+Radian reduction for trigonometric functions, 1983). The code is in functions of the module,
+which are written when they are first needed, and never inlined.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from wengert.core.lazy import lazy_module
+from wengert.engines.native.math.parts import two_product
+from wengert.engines.native.vectors import Vectors
+
+ir = lazy_module("llvmlite.ir")
+
+_LEAD = 64  # zeros before the bits of 1/pi, for arguments that are not so large
+_WORDS = 21
+_PI = (3.141592653589793, 1.2246467991473532e-16)
+
+
+def reduce_huge(
+    v: Vectors, x: Any, reduced: tuple[Any, Any], limit: float, doubled: int, half: int
+) -> tuple[Any, Any]:
+    """r and bits that end in whole n with x = (n + half/2) pi / (1 + doubled) + r.
+
+    Args:
+      x: arguments.
+      reduced: r and bits that are right for arguments below the limit.
+      limit: lanes from here on are replaced.
+      doubled: 1 to count quarters of a turn, 0 to count halves.
+      half: 1 for the points between.
+    """
+    builder = v.builder
+    huge = v.compare("ge", v.fabs(x), v.constant(limit, x))
+    if v.lanes > 1:
+        packed = builder.bitcast(huge, ir.IntType(v.lanes))
+        some = builder.icmp_unsigned("!=", packed, ir.Constant(packed.type, 0))
+    else:
+        some = huge
+    before = builder.block
+    slow, after = builder.append_basic_block("huge"), builder.append_basic_block("reduced")
+    builder.cbranch(some, slow, after)
+    builder.position_at_end(slow)
+    function = _lanes_function(v, x.type, reduced[1].type)
+    flags = [ir.Constant(ir.IntType(64), flag) for flag in (doubled, half)]
+    pair = builder.call(function, [x, huge, *reduced, *flags])
+    replaced = [builder.extract_value(pair, i) for i in (0, 1)]
+    builder.branch(after)
+    builder.position_at_end(after)
+    joined = []
+    for old, new in zip(reduced, replaced, strict=True):
+        phi = builder.phi(old.type)
+        phi.add_incoming(old, before)
+        phi.add_incoming(new, slow)
+        joined.append(phi)
+    return joined[0], joined[1]
+
+
+def _new_function(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    function = ir.Function(module, ir.FunctionType(result, arguments), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("cold")
+    return function
+
+
+def _lanes_function(v: Vectors, type_: Any, bits_type: Any) -> Any:
+    """A function that replaces the huge lanes of r and bits."""
+    name = f"wengert.reduce.{v.lanes}x{v.bits(ir.Constant(type_, None))}"
+    if name in v.module.globals:
+        return v.module.globals[name]
+    one = _one_function(v.module, v.has_fma)
+    flag = ir.IntType(64)
+    result = ir.LiteralStructType([type_, bits_type])
+    arguments = [type_, v.mask_type, type_, bits_type, flag, flag]
+    function = _new_function(v.module, name, result, arguments)
+    x, huge, r, bits, doubled, half = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    w = Vectors(builder, v.lanes, v.has_fma)
+    new_r, new_bits = _each_lane(w, one, x, r, bits, (doubled, half))
+    pair = ir.Constant(result, ir.Undefined)
+    pair = builder.insert_value(pair, w.select(huge, new_r, r), 0)
+    builder.ret(builder.insert_value(pair, w.select(huge, new_bits, bits), 1))
+    return function
+
+
+def _each_lane(v: Vectors, one: Any, x: Any, r: Any, bits: Any, flags: Any) -> tuple[Any, Any]:
+    """r and bits with all lanes replaced."""
+    builder = v.builder
+    double, element, integer = v.is_double(x), v.element(x), v.element(bits)
+    for lane in range(v.lanes):
+        place = ir.Constant(ir.IntType(32), lane)
+        value = builder.extract_element(x, place) if v.lanes > 1 else x
+        value = value if double else builder.fpext(value, ir.DoubleType())
+        pair = builder.call(one, [value, *flags])
+        new_r, new_bits = builder.extract_value(pair, 0), builder.extract_value(pair, 1)
+        if not double:
+            new_r, new_bits = builder.fptrunc(new_r, element), builder.trunc(new_bits, integer)
+        if v.lanes == 1:
+            return new_r, new_bits
+        r = builder.insert_element(r, new_r, place)
+        bits = builder.insert_element(bits, new_bits, place)
+    return r, bits
+
+
+def _one_function(module: Any, has_fma: bool) -> Any:
+    """double x, i64 doubled, i64 half -> r and whether n is odd."""
+    if "wengert.reduce" in module.globals:
+        return module.globals["wengert.reduce"]
+    i64, double = ir.IntType(64), ir.DoubleType()
+    result = ir.LiteralStructType([double, i64])
+    function = _new_function(module, "wengert.reduce", result, [double, i64, i64])
+    builder = ir.IRBuilder(function.append_basic_block())
+    v = Vectors(builder, 1, has_fma)
+    x, doubled, half = function.args
+    fraction, odd = _signed_fraction(v, _quotient_bits(v, x, doubled), half)
+    r = _times_pi(v, fraction, doubled)
+    # cos is even: it is reduced as if the argument were positive
+    even = builder.icmp_signed("!=", half, ir.Constant(i64, 0))
+    negative = builder.and_(v.compare("lt", x, v.constant(0.0, x)), builder.not_(even))
+    r = v.add(v.select(negative, v.neg(r), r), v.sub(x, x))  # NaN for infinity
+    pair = builder.insert_value(ir.Constant(result, ir.Undefined), r, 0)
+    builder.ret(builder.insert_value(pair, odd, 1))
+    return function
+
+
+def _quotient_bits(v: Vectors, x: Any, doubled: Any) -> Any:
+    """|x| / pi, or twice that, modulo 2: 128 bits, of which the first is the whole part."""
+    builder = v.builder
+    i64, i128 = ir.IntType(64), ir.IntType(128)
+
+    def whole(number: int, type_: Any = i64) -> Any:
+        return ir.Constant(type_, number)
+
+    bits = builder.bitcast(v.fabs(x), i64)
+    mantissa = builder.and_(bits, whole((1 << 52) - 1))
+    mantissa = builder.or_(mantissa, whole(1 << 52))
+    exponent = builder.sub(builder.lshr(bits, whole(52)), whole(1075))
+    exponent = v.select(builder.icmp_signed("<", exponent, whole(-50)), whole(-50), exponent)
+    position = builder.add(builder.add(exponent, doubled), whole(_LEAD - 1))
+    word, shift = builder.lshr(position, whole(6)), builder.and_(position, whole(63))
+    table = _bits_of_inverse_pi(v.module)
+    loaded = []
+    for i in range(4):
+        place = builder.add(word, whole(i))
+        address = builder.gep(table, [place], inbounds=True, source_etype=i64)
+        loaded.append(builder.load(address, typ=i64))
+    first, second, third = (
+        v.intrinsic("llvm.fshl", i64, loaded[i], loaded[i + 1], shift) for i in range(3)
+    )
+    factor = builder.zext(mantissa, i128)
+    low = builder.mul(factor, builder.zext(third, i128))
+    carry = builder.lshr(low, whole(64, i128))
+    middle = builder.add(builder.mul(factor, builder.zext(second, i128)), carry)
+    high = builder.shl(builder.zext(builder.mul(mantissa, first), i128), whole(64, i128))
+    return builder.add(high, middle)
+
+
+def _signed_fraction(v: Vectors, quotient: Any, half: Any) -> tuple[Any, Any]:
+    """The quotient less the nearest whole (or half) n, as a signed fraction; and n's oddity."""
+    builder, i128 = v.builder, quotient.type
+    one_half = builder.shl(builder.zext(half, i128), ir.Constant(i128, 126))
+    quotient = builder.sub(quotient, one_half)
+    rounded = builder.add(quotient, ir.Constant(i128, 1 << 126))
+    odd = builder.trunc(builder.lshr(rounded, ir.Constant(i128, 127)), ir.IntType(64))
+    return builder.shl(quotient, ir.Constant(i128, 1)), odd
+
+
+def _times_pi(v: Vectors, fraction: Any, doubled: Any) -> Any:
+    """A signed 128-bit fraction (of 1, the sign bit weighs 1/2) times pi, or pi/2; rounded."""
+    builder, i128 = v.builder, fraction.type
+
+    def whole(number: int) -> Any:
+        return ir.Constant(i128, number)
+
+    negative = builder.icmp_signed("<", fraction, whole(0))
+    size = v.select(negative, builder.neg(fraction), fraction)
+    zeros = v.intrinsic("llvm.ctlz", i128, size, ir.Constant(ir.IntType(1), 0))
+    size = builder.shl(size, zeros)
+    double, i64 = ir.DoubleType(), ir.IntType(64)
+    high = builder.uitofp(builder.trunc(builder.lshr(size, whole(75)), i64), double)
+    rest = builder.and_(builder.lshr(size, whole(22)), whole((1 << 53) - 1))
+    low = builder.uitofp(builder.trunc(rest, i64), double)
+    low = v.mul(low, v.constant(2.0**-53, low))
+    product, error = two_product(v, high, v.constant(_PI[0], high))
+    error = v.fma(high, v.constant(_PI[1], high), error)
+    error = v.fma(low, v.constant(_PI[0], high), error)
+    # 2**-53 2**-zeros, and half of it for quarters of a turn
+    exponent = builder.sub(ir.Constant(i64, 1023 - 53), builder.trunc(zeros, i64))
+    exponent = builder.shl(builder.sub(exponent, doubled), ir.Constant(i64, 52))
+    r = v.mul(v.add(product, error), builder.bitcast(exponent, double))
+    return v.select(negative, v.neg(r), r)
+
+
+@cache
+def _words() -> tuple[int, ...]:
+    """The bits of 1/pi after the point, in words of 64, after as many zeros."""
+    count = 64 * _WORDS
+    number = (1 << (2 * count)) // _scaled_pi(count)
+    shifts = (count + _LEAD - 64 * (i + 1) for i in range(_WORDS))
+    return tuple((number >> shift) & (2**64 - 1) for shift in shifts)
+
+
+def _scaled_pi(bits: int) -> int:
+    """pi times a power of two, by J. Machin's formula (1706)."""
+    extra = 32
+    one = 1 << (bits + extra)
+
+    def inverse_tangent(n: int) -> int:
+        power = one // n
+        total, k = 0, 1
+        while power:
+            total += power // k if k % 4 == 1 else -(power // k)
+            power //= n * n
+            k += 2
+        return total
+
+    return (16 * inverse_tangent(5) - 4 * inverse_tangent(239)) >> extra
+
+
+def _bits_of_inverse_pi(module: Any) -> Any:
+    name = "wengert.inverse_pi"
+    if name in module.globals:
+        return module.globals[name]
+    type_ = ir.ArrayType(ir.IntType(64), _WORDS)
+    variable = ir.GlobalVariable(module, type_, name)
+    variable.initializer = ir.Constant(type_, list(_words()))
+    variable.linkage, variable.global_constant = "internal", True
+    return variable
