@@ -7,6 +7,7 @@ import pytest
 import scipy.special
 
 import wengert
+import wengert.numpy as wnp
 from wengert import errors, lax
 
 RNG = np.random.default_rng(0)
@@ -290,3 +291,41 @@ def test_functions_are_traced_and_batched():
     np.testing.assert_allclose(
         wengert.vmap(f, in_axes=(0, None))(UNIT, OTHER[0]), np.sin(UNIT) + 2 * OTHER[0]
     )
+
+
+#: exponent bits, mantissa bits, and a dtype of that format
+@pytest.mark.parametrize(
+    "exponent, mantissa, narrow",
+    [(8, 7, wnp.bfloat16), (5, 10, np.float16), (8, 23, np.float32)],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_reduce_precision(exponent, mantissa, narrow, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=500) * 10.0 ** rng.integers(0, 4, 500)).astype(dtype)
+    x = np.concatenate([x, np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], dtype)])
+    got = lax.reduce_precision(x, exponent, mantissa)
+    assert got.dtype == dtype
+    expected = np.asarray(wnp.asarray(x).astype(narrow).astype(dtype))
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(expected))
+
+
+def test_reduce_precision_limits_and_errors():
+    x = np.array([1e30, -1e30, 1e-30, -1e-30, 65519.0, 65520.0], np.float32)
+    got = np.asarray(lax.reduce_precision(x, 5, 10))
+    np.testing.assert_array_equal(got, [np.inf, -np.inf, 0.0, -0.0, 65504.0, np.inf])
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(x))
+    gradient = wengert.grad(lambda x: lax.reduce_precision(x, 8, 7) * x)(1.2345)
+    np.testing.assert_allclose(gradient, 1.234375 + 1.234375, rtol=1e-3)
+    for bits in ((0, 7), (8, -1)):
+        with pytest.raises(ValueError, match="bits"):
+            lax.reduce_precision(x, *bits)
+    with pytest.raises(errors.DTypeError):
+        lax.reduce_precision(np.arange(3), 5, 2)
+
+
+def test_platform_dependent():
+    assert lax.platform_dependent(2.0, cpu=lambda x: x + 1, cuda=lambda x: x) == 3.0
+    assert lax.platform_dependent(2.0, tpu=lambda x: x, default=lambda x: x - 1) == 1.0
+    with pytest.raises(NameError, match="no default"):
+        lax.platform_dependent(2.0, cuda=lambda x: x)

@@ -15,7 +15,7 @@ from wengert.core.array import as_array
 from wengert.core.dtypes import DType, DTypeLike
 from wengert.core.primitive import Value
 from wengert.lax.operands import check_shapes, same, unary
-from wengert.primitives import cast
+from wengert.primitives import cast, precision
 
 
 def convert_element_type(operand: Any, new_dtype: DTypeLike) -> Value:
@@ -41,6 +41,31 @@ def bitcast_convert_type(operand: Any, new_dtype: DTypeLike) -> Value:
     Array(1065353216, dtype=int32)
     """
     return cast.bitcast_convert(as_array(operand), dtype=dtypes.as_dtype(new_dtype))
+
+
+def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Value:
+    """The nearest number of a format with fewer bits, in the operand's own dtype.
+
+    Args:
+      operand: floating numbers.
+      exponent_bits: of the format, at least 1: 8 for float32 and bfloat16, 5 for float16.
+      mantissa_bits: of the format, not counting the implicit one: 7 for bfloat16.
+
+    >>> reduce_precision(1.2345, exponent_bits=8, mantissa_bits=7)
+    Array(1.234375, dtype=float32, weak_type=True)
+    """
+    if exponent_bits < 1 or mantissa_bits < 0:
+        raise ValueError(
+            "reduce_precision needs at least one bit of exponent and none of mantissa, got "
+            f"exponent_bits={exponent_bits}, mantissa_bits={mantissa_bits}."
+        )
+    operand = as_array(operand)
+    if not dtypes.is_floating(operand.dtype):
+        raise errors.DTypeError(
+            f"lax.reduce_precision takes floating numbers, got {operand.dtype}."
+        )
+    bits = {"exponent_bits": int(exponent_bits), "mantissa_bits": int(mantissa_bits)}
+    return precision.reduce_precision(operand, **bits)
 
 
 def dtype(x: Any) -> DType:
