@@ -57,7 +57,9 @@ def take_error() -> BaseException | None:
 def view(address: int, type_: ArrayType) -> Any:
     """The array of some type at an address."""
     nbytes = type_.size * type_.dtype.itemsize
-    memory = (ctypes.c_char * nbytes).from_address(address) if nbytes else b""
+    if not nbytes:
+        return np.empty(type_.shape, type_.dtype)
+    memory = (ctypes.c_char * nbytes).from_address(address)
     return np.frombuffer(memory, type_.dtype, type_.size).reshape(type_.shape)
 
 

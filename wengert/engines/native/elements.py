@@ -133,7 +133,7 @@ def _integer_pow(v: Vectors, node: Apply, x: Any) -> Any:
     if power == -1:
         return _reciprocal(v, node, x)
     if power == 3:
-        return _mul(v, node, _mul(v, node, x, x), x)
+        return _mul(v, node, _held(v, node, _mul(v, node, x, x)), x)
     out, base, left = None, x, abs(power)
     while left:  # by repeated squaring
         if left & 1:
@@ -151,7 +151,13 @@ def _sqrt(v: Vectors, node: Apply, x: Any) -> Any:
 
 
 def _rsqrt(v: Vectors, node: Apply, x: Any) -> Any:
-    return v.div(v.constant(1.0, x), v.sqrt(x))
+    return v.div(v.constant(1.0, x), _held(v, node, v.sqrt(x)))
+
+
+def _held(v: Vectors, node: Apply, x: Any) -> Any:
+    """An intermediate result as the eager engine has it: of 16 bits where operands have 16."""
+    narrow = _floating(node) and node.dtype.itemsize == 2
+    return round_to_16_bits(v, x, node.dtype) if narrow else x
 
 
 # -- size, sign, extrema -----------------------------------------------------------------------

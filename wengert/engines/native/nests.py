@@ -450,9 +450,24 @@ class Body:
             with self.code.loop(high, low) as i:
                 self._points(frame.vector(1, axis.position, i, 0), 0)
             return
+        if not self.writer.accumulators:
+            self._overlapping_loop(frame, axis, low, high)
+            return
         unroll = self._unroll(low, high)
         start = self._main_loop(frame, axis, low, high, lanes * unroll)
         self._tail(frame, axis, start, high, lanes)
+
+    def _overlapping_loop(self, frame: Frame, axis: Axis, low: Any, high: Any) -> None:
+        """Whole vectors only: the last one begins early, and computes some elements again."""
+        code, lanes = self.code, self.nest.lanes
+        end = code.int64(high) if isinstance(high, int) else high
+        last = code.builder.sub(end, code.int64(lanes))
+        whole = isinstance(low, int) and (high - low) % lanes == 0
+        with code.loop(end, low, lanes) as i:
+            at = i
+            if not whole:
+                at = code.builder.select(code.builder.icmp_signed("<", i, last), i, last)
+            self._points(frame.vector(lanes, axis.position, at, 0), 0)
 
     def _unroll(self, low: Any, high: Any) -> int:
         """Vectors per turn: several where sums would wait for each other."""
