@@ -23,7 +23,7 @@ from wengert.core.interpreter import Params, location
 from wengert.core.primitive import Value, Zero
 from wengert.core.program import Program
 from wengert.core.tracing import trace
-from wengert.primitives.basis import batched_first, instantiate, neg
+from wengert.primitives.basis import batched_first, instantiate, neg, zeros_like
 from wengert.primitives.cast import convert
 from wengert.primitives.elementwise import sub
 from wengert.transforms.closures import closed_over, with_values
@@ -329,47 +329,66 @@ def custom_linear_solve(
     (Array(0.25, dtype=float32, weak_type=True), Array(-0.0625, dtype=float32, weak_type=True))
     """
     right, structure = tree.flatten(b)
-    right = [as_array(leaf) for leaf in right]
     matrix = traced_equations("matvec", matvec, b)
     solver = Solver("solve", solve, structure, has_aux)
-    count = len(matrix.held)
     other = transpose_solve or (solve if symmetric else None)
     backward = None if other is None else Solver("transpose_solve", other, structure, has_aux)
-    tracers = (*solver.tracers, *(backward.tracers if backward else ()))
+    system = _System(matrix, solver, backward, symmetric)
+    out = linear_solve(
+        *system.held,
+        *map(as_array, right),
+        fun=system.forward,
+        matvec=matrix,
+        vecmat=system.vecmat,
+        transposed=system.transposed,
+        closed=len(system.held),
+    )
+    return solver.result(out)
 
-    def vecmat(held: Sequence[Any], y: Sequence[Any]) -> list[Any]:
-        if symmetric:
-            return matrix(held, y)
-        pulled = transpose_flat(lambda x: matrix(held, x), [v.type for v in y], lambda _: y)
+
+class _System:
+    """The functions of a linear solve on flat values.
+
+    Attributes:
+      held: what they close over: the matrix first, then the solvers.
+    """
+
+    def __init__(
+        self, matrix: Equations, solver: Solver, backward: Solver | None, symmetric: bool
+    ) -> None:
+        self.matrix = matrix
+        self.solver = solver
+        self.backward = backward
+        self.symmetric = symmetric
+        self.held = (*matrix.held, *solver.tracers, *(backward.tracers if backward else ()))
+        first = len(matrix.held)
+        self.middle = slice(first, first + len(solver.tracers))
+
+    def forward(self, held: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+        """The solution and auxiliary results."""
+        apply = self.matrix.on_trees(lambda x: self.matrix(held, x))
+        return self.solver(held[self.middle], apply, b)
+
+    def vecmat(self, held: Sequence[Any], y: Sequence[Any]) -> list[Any]:
+        """The transposed matrix times a vector."""
+        if self.symmetric:
+            return self.matrix(held, y)
+        types = [v.type for v in y]
+        pulled = transpose_flat(lambda x: self.matrix(held, x), types, lambda _: y)
         return [
-            instantiate(Zero(v.type) if p is None else p)
-            for p, v in zip(pulled, y, strict=True)
+            zeros_like(t) if p is None else instantiate(p)
+            for p, t in zip(pulled, types, strict=True)
         ]
 
-    def forward(held: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-        apply = matrix.on_trees(lambda x: matrix(held, x))
-        return solver(held[count : count + len(solver.tracers)], apply, b)
-
-    def transposed(held: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-        if backward is None:
+    def transposed(self, held: Sequence[Any], b: Sequence[Any]) -> list[Any]:
+        """The solution of the transposed system."""
+        if self.backward is None:
             raise TypeError(
                 "reverse mode through custom_linear_solve needs transpose_solve, which solves "
                 "with the transposed matrix, or symmetric=True."
             )
-        apply = matrix.on_trees(lambda y: vecmat(held, y))
-        return backward(held[count + len(solver.tracers) :], apply, b)[: len(b)]
-
-    held = (*matrix.held, *tracers)
-    out = linear_solve(
-        *held,
-        *right,
-        fun=forward,
-        matvec=matrix,
-        vecmat=vecmat,
-        transposed=transposed,
-        closed=len(held),
-    )
-    return solver.result(out)
+        apply = self.matrix.on_trees(lambda y: self.vecmat(held, y))
+        return self.backward(held[self.middle.stop :], apply, b)[: len(b)]
 
 
 # -- roots -------------------------------------------------------------------------------------
