@@ -203,3 +203,48 @@ def each(code: Code, size: int, step: int, body: Callable[[Any, int], None]) -> 
             body(start, step)
     if whole < size:
         body(whole, size - whole)
+
+
+def spread_pieces(
+    code: Code,
+    name: str,
+    size: int,
+    lanes: int,
+    captured: Sequence[Any],
+    piece: Callable[[Code, Sequence[Any], Any, int], None],
+    least: int,
+) -> None:
+    """`in_pieces` on all threads, for sizes of at least `least`.
+
+    Args:
+      captured: LLVM values that `piece(code, captured, start, lanes)` needs.
+    """
+    blocks = min(size // max(least // 2, lanes), _BLOCKS)
+    if size < least or blocks < 2:
+        in_pieces(code, size, lanes, lambda start, n: piece(code, captured, start, n))
+        return
+    chunk = -(-size // blocks // lanes) * lanes
+    blocks, last = -(-size // chunk), size % chunk or chunk
+
+    def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
+        first = code.builder.mul(block, code.int64(chunk))
+        limit = code.int64(chunk - chunk % lanes)
+        if last != chunk:
+            is_last = code.builder.icmp_signed("==", block, code.int64(blocks - 1))
+            limit = code.builder.select(is_last, code.int64(last - last % lanes), limit)
+        with code.loop(limit, step=lanes) as i:
+            piece(code, captured, code.builder.add(first, i), lanes)
+
+    code.parallel(name, blocks, captured, body)
+    if last % lanes:
+        piece(code, captured, code.int64(size - lanes), lanes)
+
+
+#: Blocks of work that are handed to threads.
+_BLOCKS = 16
+
+
+def shuffle_mask(places: Sequence[int]) -> Any:
+    """The constant that tells a shuffle where its lanes come from."""
+    i32 = ir.IntType(32)
+    return ir.Constant(ir.VectorType(i32, len(places)), [ir.Constant(i32, p) for p in places])

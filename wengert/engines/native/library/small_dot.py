@@ -24,6 +24,7 @@ from wengert.engines.native.library.common import (
     load,
     power_below,
     repeat,
+    shuffle_mask,
     store,
 )
 from wengert.engines.native.library.layout import Matrices
@@ -369,12 +370,6 @@ def _paired(code: Code, x: Any, y: Any, bit: int, lanes: int, ring: Arithmetic) 
         code.builder.shuffle_vector(x, other, shuffle_mask(mask)) for mask in (own, partner)
     )
     return ring.sum(kept, moved)
-
-
-def shuffle_mask(places: Sequence[int]) -> Any:
-    """The constant that tells a shuffle where its lanes come from."""
-    i32 = ir.IntType(32)
-    return ir.Constant(ir.VectorType(i32, len(places)), [ir.Constant(i32, p) for p in places])
 
 
 def store_first(code: Code, value: Any, pointer: Any, count: int, dtype: DType) -> None:

@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 
 from wengert.core.dtypes import DType
-from wengert.core.lazy import lazy_module
 from wengert.engines.native.code import Code
 from wengert.engines.native.library.common import (
     dense_strides,
     in_pieces,
     load,
     power_below,
+    shuffle_mask,
     store,
 )
 from wengert.engines.native.library.layout import Axes, Dimension, merged
-
-ir = lazy_module("llvmlite.ir")
 
 
 def copy_transposed(
@@ -180,7 +178,6 @@ class _Copy:
 def transpose_square(code: Code, rows: list[Any]) -> list[Any]:
     """As many vectors as they have lanes, transposed."""
     lanes = len(rows)
-    i32 = ir.IntType(32)
     rows = list(rows)
     bit = 1
     while bit < lanes:
@@ -191,12 +188,7 @@ def transpose_square(code: Code, rows: list[Any]) -> list[Any]:
             low = [k if not k & bit else lanes + (k ^ bit) for k in range(lanes)]
             high = [k | bit if not k & bit else lanes + k for k in range(lanes)]
             rows[i], rows[i | bit] = (
-                code.builder.shuffle_vector(
-                    x,
-                    y,
-                    ir.Constant(ir.VectorType(i32, lanes), [ir.Constant(i32, p) for p in mask]),
-                )
-                for mask in (low, high)
+                code.builder.shuffle_vector(x, y, shuffle_mask(mask)) for mask in (low, high)
             )
         bit *= 2
     return rows
