@@ -85,6 +85,10 @@ memory_budget = Setting(
 )
 threads = Setting("threads", 0, "how many threads a compiled loop may use; 0: all processors")
 
+explain_misses = Setting(
+    "explain_misses", False, "warn, once per cause, when a jitted function is compiled again"
+)
+
 SETTINGS: tuple[Setting[bool] | Setting[int], ...] = (
     debug_nans,
     debug_key_reuse,

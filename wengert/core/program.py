@@ -85,6 +85,7 @@ class Program:
         "constants",
         "derived",
         "equations",
+        "executable",
         "inputs",
         "outputs",
     )
@@ -103,6 +104,7 @@ class Program:
         self.equations = tuple(equations)
         self.outputs = tuple(outputs)
         self.compiled: Any = None
+        self.executable: Any = None
         self.derived: dict[Any, Any] = {}
         self._last_uses: list[set[Variable]] | None = None
 

@@ -1,20 +1,31 @@
-"""`jit`: trace once per signature, keep the program, run it on an engine."""
+"""`jit`: trace once per signature, keep the program, run it as machine code.
+
+A jitted function is a native callable: calls that are like an earlier one are answered by
+machine code that checks the arguments itself (`engines/native/runtime/callable`). All others,
+and all calls under a transformation, go through `JitFunction.__call__`.
+"""
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wengert import config, errors
 from wengert.core import dtypes, tree
 from wengert.core.array import Array, ArrayType, as_array, is_operand
+from wengert.core.gate import gate
 from wengert.core.interpreter import Params, Tracer, escaped, state
 from wengert.core.primitive import Primitive, Value
 from wengert.core.program import Program
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
+from wengert.engines.native.execute import NativeProgram
+from wengert.engines.native.runtime.callable import NativeCallable
+from wengert.engines.selection import EagerProgram, executable
+from wengert.transforms.misses import Signature, explain
+from wengert.transforms.static import StaticValue, static_arguments
 
 
 class Call(Primitive):
@@ -34,8 +45,7 @@ class Call(Primitive):
                 raise escaped(arg)
         if config.debug_nans.value:
             return program.evaluate(*args)  # equation by equation, each one checked
-        values = [a._value for a in args]
-        out = state.run(run_program, program, values)
+        out = executable(program).run([a._value for a in args])
         return [Array(o, t.weak_type) for o, t in zip(out, program.out_types, strict=True)]
 
     def type_rule(self, *types: Any, program: Program, name: str) -> Any:
@@ -51,17 +61,30 @@ class Call(Primitive):
 call = Call()
 
 
-class Traced(NamedTuple):
+@dataclass(slots=True)
+class Traced:
     """A program with the structure of its result.
 
-    `constants` are leading operands: tracers of enclosing transformations that the function
-    closed over. A program that has any serves one call only: it is not `reusable`.
+    Attributes:
+      program: what was traced.
+      in_tree: the structure of the arguments that are not static.
+      out_tree: the structure of the result.
+      constants: leading operands: tracers of enclosing transformations that the function
+        closed over. A program that has any serves one call only.
+      reusable: whether it has none.
+      forms: the forms of calls (orders of keys, static objects) that machine code answers.
     """
 
     program: Program
+    in_tree: tree.TreeDef
     out_tree: tree.TreeDef
     constants: tuple[Any, ...]
     reusable: bool
+    forms: set[Any] = field(default_factory=set)
+
+
+#: Calls of one signature that differ in the order of keys: so many forms are made native.
+_MOST_FORMS = 4
 
 
 class CacheInfo(NamedTuple):
@@ -72,7 +95,7 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-class JitFunction:
+class JitFunction(NativeCallable, native=True):
     """A function that is traced once per signature and then runs as a program.
 
     Attributes:
@@ -85,22 +108,47 @@ class JitFunction:
         static_argnums: Any,
         static_argnames: Any,
         name: str | None = None,
+        engine: str = "native",
     ) -> None:
         functools.update_wrapper(self, fun)
         self.__wrapped__ = fun
-        self._static_argnums, self._static_argnames = _static_arguments(
+        self._static_argnums, self._static_argnames = static_arguments(
             fun, static_argnums, static_argnames
         )
         self._plain = not self._static_argnums and not self._static_argnames
         self._name = name or getattr(fun, "__name__", "fun")
-        self._cache: dict[Any, Traced] = {}
+        self._engine = engine
+        self._cache: dict[Signature, Traced] = {}
         self._hits = 0
         self._misses = 0
+        self._explained: set[tuple[str, str]] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced, values = self.specialize(args, kwargs)
         out = call(*traced.constants, *values, program=traced.program, name=self._name)
+        if type(traced.program.executable) is NativeProgram and traced.reusable:
+            self._answer_natively(traced, args, kwargs)
         return tree.unflatten(traced.out_tree, out)
+
+    def _answer_natively(
+        self, traced: Traced, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Let machine code answer calls like this one."""
+        numbers, names = self._static_places(args, kwargs)
+        form = _form(args, kwargs, numbers, names)
+        if (
+            form in traced.forms
+            or len(traced.forms) >= _MOST_FORMS
+            or gate.closed
+            or state.interpreter.axis_environment()
+        ):
+            return
+        traced.forms.add(form)
+        native: NativeProgram = traced.program.executable
+        static = frozenset({*numbers, *names})
+        self.add_specialisation(
+            native.specialisation(args, kwargs, traced.in_tree, traced.out_tree, static)
+        )
 
     def specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -119,15 +167,23 @@ class JitFunction:
     def __reduce__(self) -> Any:
         return getattr(self.__wrapped__, "__qualname__", self._name)
 
+    def _static_places(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[set[int], set[str]]:
+        """Positions and names of the static arguments of a call."""
+        if self._plain:
+            return set(), set()
+        numbers = {n % len(args) for n in self._static_argnums if -len(args) <= n < len(args)}
+        return numbers, {k for k in kwargs if k in self._static_argnames}
+
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._plain:
             leaves, in_tree = tree.flatten((args, kwargs))
             return leaves, in_tree, None
-        numbers = {n % len(args) for n in self._static_argnums if -len(args) <= n < len(args)}
-        names = {k for k in kwargs if k in self._static_argnames}
+        numbers, names = self._static_places(args, kwargs)
         static = (
-            tuple((n, _Static(args[n], n)) for n in sorted(numbers)),
-            tuple((k, _Static(kwargs[k], k)) for k in sorted(names)),
+            tuple((n, StaticValue(args[n], n)) for n in sorted(numbers)),
+            tuple((k, StaticValue(kwargs[k], k)) for k in sorted(names)),
         )
         dynamic = tuple(None if i in numbers else a for i, a in enumerate(args))
         leaves, in_tree = tree.flatten(
@@ -136,18 +192,19 @@ class JitFunction:
         return leaves, in_tree, static
 
     def _lookup(self, values: list[Any], in_tree: tree.TreeDef, static: Any) -> Traced:
-        environment = state.interpreter.axis_environment()
-        key = (
+        key = Signature(
             in_tree,
             static,
-            environment,
-            *[(v.shape, v.dtype, v.weak_type) for v in values],
+            state.interpreter.axis_environment(),
+            tuple([(v.shape, v.dtype, v.weak_type) for v in values]),
         )
         traced = self._cache.get(key)
         if traced is not None:
             self._hits += 1
             return traced
         self._misses += 1
+        if self._cache and config.explain_misses.value:
+            explain(self._name, self.__wrapped__, key, list(self._cache), self._explained)
         traced = self._trace([v.type for v in values], in_tree, static)
         if traced.reusable:
             self._cache[key] = traced
@@ -169,9 +226,13 @@ class JitFunction:
 
         program = trace(run, types)
         captured = any(isinstance(v, Tracer) for v in program.constant_values)
-        if captured:
-            return Traced(program.closed(), out_tree, program.constant_values, False)
-        return Traced(program, out_tree, (), True)
+        if captured:  # it serves one call: machine code would come too late
+            closed, constants = program.closed(), program.constant_values
+            closed.executable = EagerProgram(closed)
+            return Traced(closed, in_tree, out_tree, constants, False)
+        if self._engine != "native":
+            executable(program, self._engine)
+        return Traced(program, in_tree, out_tree, (), True)
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """The program for arguments like these (arrays or their types)."""
@@ -190,11 +251,29 @@ class JitFunction:
 
     def cache_info(self) -> CacheInfo:
         """How often a signature was known, how often it was traced, how many are kept."""
-        return CacheInfo(self._hits, self._misses, len(self._cache))
+        return CacheInfo(self._hits + self.native_hits, self._misses, len(self._cache))
 
     def clear_cache(self) -> None:
-        """Forget all programs."""
+        """Forget all programs. Calls that run meanwhile end as they began."""
         self._cache.clear()
+        self.forget_specialisations()
+
+
+def _form(
+    args: tuple[Any, ...], kwargs: dict[str, Any], numbers: set[int], names: set[str]
+) -> Any:
+    """What machine code distinguishes among calls of one signature."""
+    static = [id(args[i]) for i in sorted(numbers)] + [id(kwargs[k]) for k in sorted(names)]
+    return (*static, _keys((args, kwargs)))
+
+
+def _keys(value: Any) -> Any:
+    """The keys of all dictionaries in a tree, in their order."""
+    if type(value) is dict:
+        return (*value, *map(_keys, value.values()))
+    if isinstance(value, tuple | list):
+        return tuple(filter(None, map(_keys, value)))
+    return ()
 
 
 def _type_of_argument(value: Any) -> ArrayType:
@@ -216,96 +295,36 @@ class Lowered:
         """The program as text."""
         return str(self.traced.program)
 
-    def compile(self) -> Callable[..., Any]:
-        """A function of arguments with the traced types."""
+    def compile(self) -> Compiled:
+        """A function of arguments with the traced types, compiled now."""
+        return Compiled(self.traced)
+
+
+class Compiled:
+    """A function compiled ahead, for arguments of certain types."""
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        executable(traced.program)
+
+    def as_text(self) -> str:
+        """The program as text."""
+        return str(self.traced.program)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced
-
-        def compiled(*args: Any, **kwargs: Any) -> Any:
-            values = [as_array(x) for x in tree.leaves((args, kwargs))]
-            got = [(v.shape, v.dtype) for v in values]
-            expected = [
-                (t.shape, t.dtype) for t in traced.program.in_types[len(traced.constants) :]
-            ]
-            if got != expected:
-                raise errors.ShapeError(
-                    f"compiled for arguments {expected}, called with {got}. "
-                    "Call the jitted function itself to compile for other types."
-                )
-            out = call(*traced.constants, *values, program=traced.program, name="compiled")
-            return tree.unflatten(traced.out_tree, out)
-
-        return compiled
-
-
-class _Static:
-    """A static argument: compared by type and value, so that 1, 1.0 and True differ."""
-
-    __slots__ = ("value", "where")
-
-    def __init__(self, value: Any, where: int | str) -> None:
-        self.value = value
-        self.where = where
-
-    def __hash__(self) -> int:
-        try:
-            return hash((type(self.value), self.value))
-        except TypeError:
-            raise errors.StaticArgumentError(
-                f"static argument {self.where!r} of a jitted function is not hashable: "
-                f"{type(self.value).__name__}. Pass a tuple instead of a list, or do not make "
-                "it "
-                "static."
-            ) from None
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Static)
-            and type(self.value) is type(other.value)
-            and bool(self.value == other.value)
-        )
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, int | str):
-        return (value,)
-    return tuple(value)
-
-
-def _static_arguments(
-    fun: Callable[..., Any], argnums: Any, argnames: Any
-) -> tuple[tuple[int, ...], frozenset[str]]:
-    """Positions and names of static arguments, each completed from the other by signature."""
-    numbers, names = _tuple(argnums), _tuple(argnames)
-    if not numbers and not names:
-        return (), frozenset()
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        return numbers, frozenset(names)
-    positional = [
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    for n in numbers:
-        if not variadic and not -len(positional) <= n < len(positional):
-            raise errors.ArgnumsError(
-                f"static_argnums={n}, but {getattr(fun, '__name__', fun)} has "
-                f"{len(positional)} positional parameters."
+        values = [as_array(x) for x in tree.leaves((args, kwargs))]
+        got = [(v.shape, v.dtype) for v in values]
+        expected = [
+            (t.shape, t.dtype) for t in traced.program.in_types[len(traced.constants) :]
+        ]
+        if got != expected:
+            raise errors.ShapeError(
+                f"compiled for arguments {expected}, called with {got}. "
+                "Call the jitted function itself to compile for other types."
             )
-    accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    known = {p.name for p in parameters}
-    for name in names:
-        if name not in known and not accepts_any:
-            raise errors.ArgnumsError(
-                f"static_argnames={name!r} is not a parameter of "
-                f"{getattr(fun, '__name__', fun)}; "
-                f"it has {', '.join(known)}."
-            )
-    named = {positional[n] for n in numbers if -len(positional) <= n < len(positional)}
-    placed = {positional.index(name) for name in names if name in positional}
-    return tuple(sorted({*numbers, *placed})), frozenset({*names, *named})
+        out = call(*traced.constants, *values, program=traced.program, name="compiled")
+        return tree.unflatten(traced.out_tree, out)
 
 
 def jit(
@@ -318,19 +337,23 @@ def jit(
     donate_argnames: str | Iterable[str] | None = None,
     keep_unused: bool = False,
     inline: bool = False,
+    tiered: bool = False,
+    engine: str = "native",
 ) -> Any:
-    """A function that is traced once per signature and runs as a program from then on.
+    """A function that is traced once per signature and runs as machine code from then on.
 
     Args:
       fun: a function of arrays, or trees of arrays. Under tracing it sees shapes and dtypes,
-      not
-        values. Without it, `jit(static_argnums=...)` is a decorator.
+        not values. Without it, `jit(static_argnums=...)` is a decorator.
       static_argnums: positions of arguments that are compile-time constants (hashable).
       static_argnames: the same by name.
       donate_argnums: arguments whose memory may be reused; accepted, results do not change.
       donate_argnames: the same by name.
       keep_unused: accepted; results do not change.
       inline: accepted; results do not change.
+      tiered: answer the first calls on the eager engine, while machine code is made in the
+        background.
+      engine: "native" (machine code) or "eager" (NumPy, one operation after the other).
 
     Returns:
       a `JitFunction`: `lower`, `trace`, `eval_shape`, `cache_info`, `clear_cache`.
@@ -344,11 +367,14 @@ def jit(
     (Array(0., dtype=float32, weak_type=True), 1)
     """
     del donate_argnums, donate_argnames, keep_unused, inline
+    if engine not in ("native", "eager"):
+        raise ValueError(f"jit knows the engines 'native' and 'eager', got {engine!r}.")
+    chosen = "tiered" if tiered and engine == "native" else engine
     if fun is None:
-        return lambda f: JitFunction(f, static_argnums, static_argnames)
+        return lambda f: JitFunction(f, static_argnums, static_argnames, engine=chosen)
     if not callable(fun):
         raise TypeError(f"jit needs a function, got {fun!r}.")
-    return JitFunction(fun, static_argnums, static_argnames)
+    return JitFunction(fun, static_argnums, static_argnames, engine=chosen)
 
 
 def make_program(

@@ -98,7 +98,7 @@ def add(f, entry, keep, args, kwargs, outs=None, out=0.0, static=frozenset(), **
     in_types = [as_array(x).type for x in leaves]
     outs = in_types if outs is None else outs
     out_tree = tree.structure(out)
-    done = f.specialise(
+    done = f.add_specialisation(
         Specialisation(
             entry=entry, arguments=(args, kwargs), in_tree=in_tree, in_types=in_types,
             out_types=outs, out_tree=out_tree, static=frozenset(static), keep=keep, **options,
@@ -616,17 +616,19 @@ def test_arena(arena):
 def test_failure():
     asked = []
 
-    def failure(status):
-        asked.append(status)
+    def failure(status, values):
+        asked.append((status, values))
         return IndexError(f"number {status}")
 
     types = [as_array(X).type]
     f = specialised(load("ret i64 7"), (X,), outs=types, failure=failure)
     with pytest.raises(IndexError, match="number 7"):
         f(X)
-    assert asked == [7]
+    ((status, values),) = asked
+    assert status == 7
+    assert values[0].tobytes() == X.tobytes()
     assert not f.slow
-    assert not blocks_lost(lambda: raises(IndexError, f, X), 3000)
+    assert not blocks_lost(lambda: (raises(IndexError, f, X), asked.clear()), 3000)
     g = specialised(load("ret i64 7"), (X,), outs=types)
     with pytest.raises(RuntimeError, match="status 7"):
         g(X)

@@ -5,7 +5,7 @@ are added: for arguments of certain types, an entry in machine code. A call that
 them never sees Python. Every other call goes to `__call__`, which may add a specialisation.
 
     class Jitted(NativeCallable, native=True):
-        def __call__(self, *args, **kwargs): ...  # compile, self.specialise(...), compute
+        def __call__(self, *args, **kwargs): ...  # compile, self.add_specialisation(...), compute
 
 The machine code is the same for all instances (`callable_code`). It is made in the background
 when the first specialisation is added; until it is there, and for ever where it cannot be made,
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.array import Array
+from wengert.core.array import Array, as_array
 from wengert.core.gate import gate
 from wengert.engines.native import cache, machine, symbols
 from wengert.engines.native.runtime import callable_code, memory, python_api
@@ -58,7 +58,7 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
             _ANSWERING.add(cls.__call__)
             python_api.enable_vectorcall(cls)
 
-    def specialise(self, specialisation: Specialisation) -> bool:
+    def add_specialisation(self, specialisation: Specialisation) -> bool:
         """Let machine code answer calls like the one that is described.
 
         Returns:
@@ -98,11 +98,13 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
         tables: tuple[_Table, ...] = getattr(self, "_tables", ())
         return tables[0].descriptors if tables else []
 
-    def _failed(self, specialisation: Specialisation, status: int) -> Any:
+    def _failed(
+        self, specialisation: Specialisation, status: int, leaves: tuple[Any, ...]
+    ) -> Any:
         """Raise what an entry's status stands for; machine code calls it."""
         if specialisation.failure is None:
             raise RuntimeError(f"machine code ended with status {status}")
-        raise specialisation.failure(status)
+        raise specialisation.failure(status, [as_array(leaf)._value for leaf in leaves])
 
 
 #: More than this many are not searched one by one; Python's dictionary is faster then.

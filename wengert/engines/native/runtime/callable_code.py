@@ -76,7 +76,7 @@ def _parts() -> list[tuple[Callable[[Function], None], str, str]]:
         (results.dict, "ppn", "p"),
         (results.apply, "ppn", "p"),
         (results.build, "ppp", "p"),
-        (_fail, "pppn", "p"),
+        (_fail, "ppppn", "p"),
         (_run, "pppp", "p"),
         (_attempt, "ppppp", "p"),
         (_fall_back, "pppnp", "p"),
@@ -360,18 +360,33 @@ def _guard(f: Function) -> None:
 
 
 def _fail(f: Function) -> None:
-    """What the Python method for failures returns, or null for what it raises."""
-    process, instance, subject, status = f.args
+    """What the Python method for failures returns, or null for what it raises.
+
+    It is given the specialisation, the status, and the arguments' leaves.
+    """
+    process, specialisation, instance, scratch, status = f.args
+    count = f.field(SPECIALISATION, specialisation, "input_count")
+    held = part(f, specialisation, scratch, "held_at")
+    values = f.python("PyTuple_New", f.pointer, count)
+    f.give_if(f.is_null(values), f.null)
+    with f.each(count) as i:
+        value = f.load_pointer(f.element(held, i))
+        f.call("take", value)
+        f.store(value, f.element(values, i), api.FIRST_ITEM)
     number = f.python("PyLong_FromLongLong", f.pointer, status)
-    f.give_if(f.is_null(number), f.null)
-    arguments = f.local(3 * WORD)
-    for place, value in enumerate((instance, subject, number)):
+    with f.when(f.is_null(number)):
+        f.call("drop", values)
+        f.give(f.null)
+    arguments = f.local(4 * WORD)
+    subject = f.link(SPECIALISATION, specialisation, "subject")
+    for place, value in enumerate((instance, subject, number, values)):
         f.store(value, arguments, place * WORD)
     name = f.link(API, process, "failed_name")
     result = f.python(
-        "PyObject_VectorcallMethod", f.pointer, name, arguments, f.number(3), f.null
+        "PyObject_VectorcallMethod", f.pointer, name, arguments, f.number(4), f.null
     )
     f.call("drop", number)
+    f.call("drop", values)
     f.give(result)
 
 
@@ -394,8 +409,7 @@ def _run(f: Function) -> None:
         f.call("drop_all", owned, count)
         with f.when(f.builder.icmp_signed("<", status, f.number(0))):
             f.give(f.python("PyErr_NoMemory", f.pointer))
-        subject = f.link(SPECIALISATION, specialisation, "subject")
-        f.give(f.call("fail", process, instance, subject, status))
+        f.give(f.call("fail", process, specialisation, instance, scratch, status))
     with unless(f.call("wrap", process, specialisation, scratch)):
         f.call("drop_all", owned, count)
         f.give(f.null)

@@ -67,7 +67,7 @@ class Specialisation:
       arena_bytes: scratch memory that the entry needs.
       long: whether the interpreter lock is released while it runs.
       raw: whether arguments and results are NumPy values instead of arrays.
-      failure: the exception that a status other than 0 stands for.
+      failure: the exception that a status other than 0 stands for, given that and the inputs.
       keep: objects that must live as long as the entry may run.
     """
 
@@ -82,7 +82,7 @@ class Specialisation:
     arena_bytes: int = 0
     long: bool = False
     raw: bool = False
-    failure: Callable[[int], BaseException] | None = None
+    failure: Callable[[int, list[Any]], BaseException] | None = None
     keep: Any = None
 
 

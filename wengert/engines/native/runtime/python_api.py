@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core.array import Array
-from wengert.core.dtypes import DType
+from wengert.core.dtypes import SUPPORTED, DType
 
 WORD = ctypes.sizeof(ctypes.c_void_p)
 
@@ -117,6 +117,8 @@ def scalar_type(dtype: DType) -> type:
     Raises:
       Unsupported: where the value does not begin where it usually does.
     """
+    if dtype not in SUPPORTED:
+        raise Unsupported(f"dtype {dtype}")
     cls = dtype.type
     probe = np.frombuffer(bytes(range(1, dtype.itemsize + 1)), dtype)[0]
     if dtype == np.bool_:

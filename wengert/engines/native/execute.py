@@ -1,0 +1,85 @@
+"""Programs in machine code as functions of NumPy values.
+
+A `NativeProgram` is itself a native callable: for dense values of the program's types its calls
+do not run Python. It also says how a jitted function of the same program can be answered
+without Python, `specialisation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wengert.core import tree
+from wengert.core.array import ArrayType
+from wengert.core.gate import gate
+from wengert.core.lazy import lazy_module
+from wengert.core.program import Program
+from wengert.engines.native.runtime.callable import NativeCallable
+from wengert.engines.native.runtime.callable_encode import Specialisation
+
+native = lazy_module("wengert.engines.native.compile")
+
+
+class NativeProgram(NativeCallable, native=True):
+    """A program in machine code: called with NumPy values, it returns a tuple of such.
+
+    Attributes:
+      compiled: the machine code with its constants.
+      in_types: types of the inputs.
+      out_types: types of the results.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.compiled = native.compile_program(program)
+        self.in_types, self.out_types = program.in_types, program.out_types
+        inputs: tuple[Any, ...] = (None,) * len(self.in_types)
+        in_tree = tree.structure(((0,) * len(inputs), {}))
+        out_tree = tree.structure((0,) * len(self.out_types))
+        self.add_specialisation(self.specialisation(inputs, {}, in_tree, out_tree, raw=True))
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        dense = [_dense(v, t) for v, t in zip(values, self.in_types, strict=True)]
+        if not gate.closed and any(x is not y for x, y in zip(values, dense, strict=True)):
+            return self(*dense)
+        return tuple(self.compiled(dense))
+
+    def run(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The results for flat NumPy values."""
+        return self(*values)
+
+    def specialisation(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        in_tree: tree.TreeDef,
+        out_tree: tree.TreeDef,
+        static: frozenset[int | str] = frozenset(),
+        raw: bool = False,
+    ) -> Specialisation:
+        """How calls with arguments like these are answered by this program."""
+        compiled = self.compiled
+        return Specialisation(
+            entry=compiled.entry,
+            arguments=(args, kwargs),
+            in_tree=in_tree,
+            in_types=self.in_types,
+            out_types=self.out_types,
+            out_tree=out_tree,
+            static=static,
+            constants=[c.ctypes.data for c in compiled.constants],
+            arena_bytes=compiled.arena_bytes,
+            long=compiled.long,
+            raw=raw,
+            failure=compiled.failure,
+            keep=compiled,
+        )
+
+
+def _dense(value: Any, type_: ArrayType) -> Any:
+    """The value itself if machine code takes it as it is, else a copy that it takes."""
+    if isinstance(value, np.generic):
+        return value
+    return np.require(value, type_.dtype, ["C", "A"])

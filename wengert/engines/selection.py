@@ -1,0 +1,93 @@
+"""Which engine runs the program of a jitted function: machine code, or NumPy.
+
+An executable has a method `run`, from flat NumPy values to flat NumPy values. `native` programs
+are compiled at once; `tiered` ones run on the eager engine until a thread in the background has
+compiled them. Where LLVM is not installed, every program runs on the eager engine.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Protocol
+
+from wengert.core.interpreter import state
+from wengert.core.program import Program
+from wengert.engines.eager import run_program
+from wengert.engines.native.execute import NativeProgram
+
+
+class ExecutableProgram(Protocol):
+    """What an engine makes of a program."""
+
+    def run(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The results for flat NumPy values."""
+
+
+class EagerProgram:
+    """A program on the eager engine."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def run(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The results for flat NumPy values."""
+        return state.run(run_program, self._program, values)
+
+
+class TieredProgram:
+    """A program on the eager engine, while machine code is made in the background.
+
+    When that is done it takes this object's place in the program. A failure of the compiler is
+    raised by the next run.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._eager = EagerProgram(program)
+        self._error: Exception | None = None
+        self._maker: threading.Thread | None = None
+
+    def run(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The results for flat NumPy values."""
+        if self._maker is None:
+            # no daemon: LLVM must not be running when the process ends
+            self._maker = threading.Thread(target=self._make, name="wengert jit")
+            self._maker.start()
+        if self._error is not None:
+            raise self._error
+        return self._eager.run(values)
+
+    def wait(self) -> None:
+        """Return when machine code has been made, if that has begun."""
+        if self._maker is not None:
+            self._maker.join()
+
+    def _make(self) -> None:
+        try:
+            self._program.executable = NativeProgram(self._program)
+        except Exception as error:
+            self._error = error
+
+
+ENGINES: dict[str, Callable[[Program], ExecutableProgram]] = {
+    "native": NativeProgram,
+    "tiered": TieredProgram,
+    "eager": EagerProgram,
+}
+
+
+@cache
+def has_llvm() -> bool:
+    """Whether the native engine can be used at all."""
+    return importlib.util.find_spec("llvmlite") is not None
+
+
+def executable(program: Program, engine: str = "native") -> ExecutableProgram:
+    """What runs a program: made at the first call, and kept with it."""
+    if program.executable is None:
+        program.executable = ENGINES[engine if has_llvm() else "eager"](program)
+    made: ExecutableProgram = program.executable
+    return made
