@@ -8,7 +8,7 @@ it to the last that reads it) and then writes the steps in order.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
 from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step
 from wengert.engines.native.library import find_operation
-from wengert.engines.native.nests import NestWriter, reachable
+from wengert.engines.native.nests import NestWriter, reachable, read_in_place
 
 ir = lazy_module("llvmlite.ir")
 
@@ -38,6 +38,68 @@ def nbytes(type_: ArrayType) -> int:
     return math.prod(type_.shape) * type_.dtype.itemsize
 
 
+#: Operations that may write their result over their first operand.
+_UPDATES = frozenset(
+    "dynamic_update_slice scatter scatter_add scatter_mul scatter_max scatter_min".split()
+)
+
+
+def expanded(block: Block) -> dict[LoopKernel, Expansion]:
+    """The expressions of all kernels of a block."""
+    if block.expansions is None:
+        block.expansions = {
+            step: Expansion(block, step) for step in block.steps if isinstance(step, LoopKernel)
+        }
+    return block.expansions
+
+
+def reads(block: Block, step: Step) -> set[Variable]:
+    """The variables that a step reads from memory."""
+    if isinstance(step, LoopKernel):
+        expansion = expanded(block)[step]
+        nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+        return {n.variable for n in nodes if isinstance(n, Load)}
+    roots = (block.root(a) for a in step.equation.inputs)
+    return {r for r in roots if isinstance(r, Variable)}
+
+
+def last_reads(block: Block) -> dict[Variable, int]:
+    """For each variable the last step that makes or reads it."""
+    last: dict[Variable, int] = {}
+    for i, step in enumerate(block.steps):
+        for variable in (*reads(block, step), *step.outputs):
+            last[variable] = i
+    return last
+
+
+def replaceable(block: Block, step: Step) -> set[Variable]:
+    """The variables whose memory a step may overwrite with a result of the same size."""
+    if isinstance(step, LoopKernel):
+        return read_in_place(expanded(block)[step])
+    equation = step.equation
+    if step.kind != "library" or equation.primitive.name not in _UPDATES:
+        return set()
+    first, *others = map(block.root, equation.inputs)
+    return set() if type(first) is not Variable or first in others else {first}
+
+
+def updated_in_place(block: Block, before: Variable, after: Atom) -> bool:
+    """Whether a result of a block may be computed in the memory of an input it replaces."""
+    outputs = [block.root(a) for a in block.program.outputs]
+    root = block.root(after)
+    if type(root) is not Variable or before in outputs or outputs.count(root) > 1:
+        return False
+    last = last_reads(block)
+    made = next((i for i, step in enumerate(block.steps) if root in step.outputs), None)
+    if made is None or root.type != before.type or last.get(before, made) > made:
+        return False
+    step = block.steps[made]
+    return before not in reads(block, step) or (
+        before in replaceable(block, step)
+        and (not isinstance(step, LoopKernel) or root in step.stores)
+    )
+
+
 class BlockWriter:
     """Writes one block.
 
@@ -47,6 +109,7 @@ class BlockWriter:
       block: its steps.
       inputs: pointers to the inputs (constants first).
       outputs: pointers to memory for the results.
+      in_place: results whose memory is that of an input which they replace.
     """
 
     def __init__(
@@ -56,6 +119,7 @@ class BlockWriter:
         block: Block,
         inputs: Sequence[Any],
         outputs: Sequence[Any],
+        in_place: Iterable[Variable] = (),
     ) -> None:
         self.context = context
         self.code = code
@@ -65,54 +129,37 @@ class BlockWriter:
             zip((*program.constants, *program.inputs), inputs, strict=True)
         )
         self.outputs = list(outputs)
-        self.expansions = {
-            step: Expansion(block, step) for step in block.steps if isinstance(step, LoopKernel)
-        }
+        self.expansions = expanded(block)
         self.copied: list[tuple[Atom, Any]] = []
+        #: Variables that take the place of one that their step reads.
+        self.in_place = set(in_place)
 
     # -- places ----------------------------------------------------------------------------------
 
-    def root(self, atom: Atom) -> Atom:
-        """The variable whose memory an atom names, or a literal."""
-        while isinstance(atom, Variable) and atom in self.block.aliases:
-            atom = self.block.aliases[atom]
-        return atom
-
     def pointer(self, variable: Variable) -> Any:
         """Where a variable is in memory."""
-        root = self.root(variable)
+        root = self.block.root(variable)
         assert isinstance(root, Variable)
         return self.places[root]
 
     def _claim_outputs(self) -> None:
         """Let results be computed where they are wanted; what cannot be is copied at the end."""
         for atom, pointer in zip(self.block.program.outputs, self.outputs, strict=True):
-            root = self.root(atom)
+            root = self.block.root(atom)
             if isinstance(root, Variable) and root not in self.places:
                 self.places[root] = pointer
             else:
                 self.copied.append((root, pointer))
 
-    def _reads(self, step: Step) -> set[Variable]:
-        if isinstance(step, LoopKernel):
-            expansion = self.expansions[step]
-            nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
-            return {n.variable for n in nodes if isinstance(n, Load)}
-        roots = (self.root(a) for a in step.equation.inputs)
-        return {r for r in roots if isinstance(r, Variable)}
-
     def _place_all(self) -> None:
         """Give every variable that steps store its memory."""
         steps = self.block.steps
-        last: dict[Variable, int] = {}
-        for i, step in enumerate(steps):
-            for variable in (*self._reads(step), *step.outputs):
-                last[variable] = i
+        last = last_reads(self.block)
         for atom, _ in self.copied:
             if isinstance(atom, Variable):
                 last[atom] = len(steps)
         arena = Arena(self.context.base)
-        ends: dict[int, list[tuple[int, int]]] = {}
+        taken: dict[Variable, tuple[int, int]] = {}
         for i, step in enumerate(steps):
             for variable in step.outputs:
                 if variable in self.places:
@@ -121,13 +168,27 @@ class BlockWriter:
                 if size <= _STACK_BYTES:
                     self.places[variable] = self._slot(size)
                     continue
-                offset = arena.take(size)
-                self.places[variable] = self.code.offset(self.context.arena, offset)
-                ends.setdefault(last[variable], []).append((offset, size))
-            for offset, size in ends.pop(i, ()):
-                arena.give(offset, size)
+                before = self._replaced(step, i, size, last, taken)
+                if before is not None:
+                    self.in_place.add(variable)
+                    taken[variable] = taken.pop(before)
+                    self.places[variable] = self.places[before]
+                    continue
+                taken[variable] = arena.take(size), size
+                self.places[variable] = self.code.offset(self.context.arena, taken[variable][0])
+            for variable in [v for v in taken if last[v] == i]:
+                arena.give(*taken.pop(variable))
         self.context.base = arena.size
         self.context.arena_bytes = max(self.context.arena_bytes, arena.size)
+
+    def _replaced(
+        self, step: Step, at: int, size: int, last: dict[Variable, int], taken: Any
+    ) -> Variable | None:
+        """A variable in the arena whose place a result may take: read here for the last time."""
+        for variable in replaceable(self.block, step):
+            if variable in taken and last[variable] == at and taken[variable][1] == size:
+                return variable
+        return None
 
     def _slot(self, size: int) -> Any:
         return self.code.reserve(ir.ArrayType(ir.IntType(8), max(size, 1)), ALIGNMENT)
@@ -137,6 +198,18 @@ class BlockWriter:
         if size <= _STACK_BYTES:
             return self._slot(size)
         return self.context.scratch(self.code, size)
+
+    # -- nested blocks -----
+
+    def nested(
+        self, block: Block, inputs: Any, outputs: Any, in_place: Iterable[Variable] = ()
+    ) -> BlockWriter:
+        """A writer for a block inside this one, such as the body of a loop."""
+        return BlockWriter(self.context, self.code, block, inputs, outputs, in_place)
+
+    def may_update(self, block: Block, before: Variable, after: Atom) -> bool:
+        """Whether a turn of a loop may compute a carry in the memory of the one before."""
+        return updated_in_place(block, before, after)
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -149,7 +222,9 @@ class BlockWriter:
         for step in self.block.steps:
             self.context.base = above
             if isinstance(step, LoopKernel):
-                NestWriter(self.code, self.expansions[step], self.pointer).write()
+                in_place = not self.in_place.isdisjoint(step.stores)
+                expansion = self.expansions[step]
+                NestWriter(self.code, expansion, self.pointer, in_place).write()
             else:
                 self._write_opaque(step)
         for atom, pointer in self.copied:

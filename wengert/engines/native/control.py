@@ -15,13 +15,15 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation, Program
 from wengert.engines.native.code import Buffer
 from wengert.engines.native.context import RAISED
-from wengert.engines.native.kernels import group
+from wengert.engines.native.kernels import Block, group
 
 if TYPE_CHECKING:
     from wengert.engines.native.blocks import BlockWriter
 
 ir = lazy_module("llvmlite.ir")
 
+#: Carries of so few bytes are copied: LLVM turns the copies into registers.
+_REGISTERS = 512
 #: Turns of a loop between two looks at whether the user wants to interrupt it.
 _PATIENCE = 1 << 16
 
@@ -30,16 +32,51 @@ def _bytes(type_: ArrayType) -> int:
     return type_.size * type_.dtype.itemsize
 
 
-def _memory(writer: BlockWriter, types: Sequence[ArrayType]) -> list[Any]:
-    """Memory for values of these types, until the current step ends."""
-    return [writer.memory(_bytes(t)) for t in types]
-
-
 def _run(
     writer: BlockWriter, program: Program, inputs: Sequence[Any], outputs: Sequence[Any]
 ) -> None:
     """Write a program's steps, reading and writing at the pointers."""
-    type(writer)(writer.context, writer.code, group(program), inputs, outputs).write()
+    writer.nested(group(program), inputs, outputs).write()
+
+
+class Carry:
+    """The carry of a loop in memory, and where a turn of the loop leaves the next one.
+
+    Large values that a turn may update in place are; the others are computed beside the carry
+    and then copied over it.
+    """
+
+    def __init__(
+        self, writer: BlockWriter, block: Block, types: Sequence[ArrayType], inputs: Any
+    ) -> None:
+        self.writer = writer
+        self.types = types
+        self.current = [writer.memory(_bytes(t)) for t in types]
+        results = block.program.outputs[: len(types)]
+        self.replaced = [
+            _bytes(t) > _REGISTERS and writer.may_update(block, v, out)
+            for t, v, out in zip(types, inputs, results, strict=True)
+        ]
+        self.following = [
+            current if replaced else writer.memory(_bytes(t))
+            for current, replaced, t in zip(self.current, self.replaced, types, strict=True)
+        ]
+        roots = [block.root(a) for a in results]
+        self.in_place = [r for r, yes in zip(roots, self.replaced, strict=True) if yes]
+
+    def begin(self, pointers: Sequence[Any]) -> None:
+        """Start from values in memory."""
+        _copy_all(self.writer, self.current, pointers, self.types)
+
+    def advance(self) -> None:
+        """Take over what a turn has computed."""
+        moved = [i for i, replaced in enumerate(self.replaced) if not replaced]
+        for i in moved:
+            self.writer.code.move(self.current[i], self.following[i], _bytes(self.types[i]))
+
+    def end(self, pointers: Sequence[Any]) -> None:
+        """Leave the last values in memory."""
+        _copy_all(self.writer, pointers, self.current, self.types)
 
 
 def _write_cond(
@@ -76,18 +113,19 @@ def _write_scan(
     )
     types = body.in_types[consts : consts + count]
     x_types, y_types = body.in_types[consts + count :], body.out_types[count:]
-    carry = _memory(writer, types)
-    following = _memory(writer, types)
-    _copy_all(writer, carry, first, types)
+    block = group(body)
+    carry = Carry(writer, block, types, body.inputs[consts : consts + count])
+    carry.begin(first)
     ys = [b.pointer for b in results[count:]]
     with code.loop(length, name="scan") as i:
         at = code.builder.sub(code.int64(length - 1), i) if params["reverse"] else i
         elements = [code.offset(p, at, _bytes(t)) for p, t in zip(xs, x_types, strict=True)]
         places = [code.offset(p, at, _bytes(t)) for p, t in zip(ys, y_types, strict=True)]
-        _run(writer, body, [*held, *carry, *elements], [*following, *places])
-        _copy_all(writer, carry, following, types)
+        inputs, outputs = [*held, *carry.current, *elements], [*carry.following, *places]
+        writer.nested(block, inputs, outputs, carry.in_place).write()
+        carry.advance()
         _listen(writer, i)
-    _copy_all(writer, [b.pointer for b in results[:count]], carry, types)
+    carry.end([b.pointer for b in results[:count]])
 
 
 def _write_while(
@@ -101,9 +139,9 @@ def _write_while(
     body_held = pointers[cond_count : cond_count + body_count]
     cond, body = params["cond"], params["body"]
     types = [b.type for b in results]
-    carry = [b.pointer for b in results]
-    following = _memory(writer, types)
-    _copy_all(writer, carry, pointers[cond_count + body_count :], types)
+    block = group(body)
+    carry = Carry(writer, block, types, body.inputs[body_count:])
+    carry.begin(pointers[cond_count + body_count :])
     truth = writer.memory(1)
     turn = code.stack(code.i64, code.int64(0))
     head = builder.append_basic_block("while.head")
@@ -112,18 +150,20 @@ def _write_while(
     builder.store(code.int64(0), turn)
     builder.branch(head)
     builder.position_at_end(head)
-    _run(writer, cond, [*cond_held, *carry], [truth])
+    _run(writer, cond, [*cond_held, *carry.current], [truth])
     byte = ir.IntType(8)
     holds = builder.icmp_unsigned("!=", builder.load(truth, typ=byte), ir.Constant(byte, 0))
     builder.cbranch(holds, inside, after)
     builder.position_at_end(inside)
-    _run(writer, body, [*body_held, *carry], following)
-    _copy_all(writer, carry, following, types)
+    inputs = [*body_held, *carry.current]
+    writer.nested(block, inputs, carry.following, carry.in_place).write()
+    carry.advance()
     count = builder.add(builder.load(turn, typ=code.i64), code.int64(1))
     builder.store(count, turn)
     _listen(writer, count)
     builder.branch(head)
     builder.position_at_end(after)
+    carry.end([b.pointer for b in results])
 
 
 def _copy_all(

@@ -229,6 +229,15 @@ def identity(shape: Shape) -> tuple[Affine, ...]:
     return tuple(axis_index(rank, i) if n != 1 else fixed(rank) for i, n in enumerate(shape))
 
 
+def reduced_offset(domain: Shape, axes: frozenset[int]) -> Affine:
+    """Where the element of each point is in an array without some of the dimensions."""
+    kept = [d for d in range(len(domain)) if d not in axes]
+    offset = [0] * (len(domain) + 1)
+    for d, stride in zip(kept, row_major(tuple(domain[d] for d in kept)), strict=True):
+        offset[d] = stride if domain[d] != 1 else 0
+    return tuple(offset)
+
+
 def load(
     intern: Interner, rank: int, variable: Variable, index: Sequence[Index], shape: Shape
 ) -> Node:

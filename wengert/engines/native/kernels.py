@@ -97,6 +97,7 @@ class Block:
       producers: the equation of every variable that kernels compute in registers or store.
       stored: the variables that are in memory at some time.
       aliases: variables that are other names for the memory of a variable.
+      expansions: the expressions of its kernels, once they have been made.
     """
 
     program: Program
@@ -104,6 +105,13 @@ class Block:
     producers: dict[Variable, Equation]
     stored: set[Variable]
     aliases: dict[Variable, Atom]
+    expansions: Any = None
+
+    def root(self, atom: Atom) -> Atom:
+        """The variable whose memory an atom names, or a literal."""
+        while type(atom) is Variable and atom in self.aliases:
+            atom = self.aliases[atom]
+        return atom
 
 
 def classify(equation: Equation) -> str:

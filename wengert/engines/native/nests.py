@@ -32,6 +32,7 @@ from wengert.engines.native.expressions import (
     Node,
     identity,
     plus,
+    reduced_offset,
     row_major,
     scaled,
 )
@@ -112,14 +113,13 @@ def store_offset(expansion: Expansion) -> Affine:
     return offset
 
 
-def reduced_offset(expansion: Expansion, axes: Sequence[int]) -> Affine:
-    """Where the element of each point is in an array without some of the dimensions."""
-    kept = [d for d in range(expansion.rank) if d not in axes]
-    strides = row_major(tuple(expansion.domain[d] for d in kept))
-    offset = [0] * (expansion.rank + 1)
-    for d, stride in zip(kept, strides, strict=True):
-        offset[d] = stride if expansion.domain[d] != 1 else 0
-    return tuple(offset)
+def read_in_place(expansion: Expansion) -> set[Variable]:
+    """The variables of which each point reads only the element that it would store."""
+    nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+    offset = store_offset(expansion)
+    loads = [n for n in nodes if isinstance(n, Load)]
+    elsewhere = {n.variable for n in loads if n.terms or n.offset != offset}
+    return {n.variable for n in loads} - elsewhere
 
 
 def plan(expansion: Expansion, vector_bytes: int) -> Nest:
@@ -130,7 +130,7 @@ def plan(expansion: Expansion, vector_bytes: int) -> Nest:
         affines.add(store_offset(expansion))
     masks = [frozenset(e.params["axes"]) for e, _ in expansion.reductions]
     for mask in masks:
-        affines.add(reduced_offset(expansion, sorted(mask)))
+        affines.add(reduced_offset(expansion.domain, mask))
     axes = _merge(expansion.domain, affines, masks)
     nest = Nest(expansion)
     nest.cost = sum(
@@ -201,15 +201,20 @@ class NestWriter:
     Args:
       code: the function that runs the kernel.
       expansion: its expressions.
-      pointers: for a variable in memory, an LLVM pointer to its first element.
-      alignments: for a variable, the alignment of that pointer where more is known than that
-        of its elements.
+      pointer_of: for a variable in memory, an LLVM pointer to its first element.
+      in_place: whether something is stored where it was read from; no point may then be
+        computed twice.
     """
 
     def __init__(
-        self, code: Code, expansion: Expansion, pointer_of: Callable[[Variable], Any]
+        self,
+        code: Code,
+        expansion: Expansion,
+        pointer_of: Callable[[Variable], Any],
+        in_place: bool = False,
     ) -> None:
         self.code = code
+        self.in_place = in_place
         self.expansion = expansion
         self.nest = plan(expansion, code.target.vector_bytes)
         self.roots = [n for _, n in (*expansion.roots, *expansion.reductions)]
@@ -450,7 +455,7 @@ class Body:
             with self.code.loop(high, low) as i:
                 self._points(frame.vector(1, axis.position, i, 0), 0)
             return
-        if not self.writer.accumulators:
+        if not self.writer.accumulators and not self.writer.in_place:
             self._overlapping_loop(frame, axis, low, high)
             return
         unroll = self._unroll(low, high)
@@ -535,8 +540,10 @@ class Body:
         inner = self.nest.inner
         for steps in itertools.product(*(range(axis.size) for axis in inner)):
             frame.unrolled = {a.position: s for a, s in zip(inner, steps, strict=True)}
+            for node in self.writer.roots:  # all is read before anything is written
+                frame.value(node)
+            offset = store_offset(self.writer.expansion)
             for variable, node in self.writer.expansion.roots:
-                offset = store_offset(self.writer.expansion)
                 frame.store(variable, offset, frame.value(node))
             for accumulator in self.writer.accumulators:
                 accumulator.add(self.code, frame, turn)

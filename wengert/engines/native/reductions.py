@@ -21,7 +21,7 @@ from wengert.core.program import Equation
 from wengert.engines.native.code import Code
 from wengert.engines.native.elements import TABLE, memory_type, to_memory
 from wengert.engines.native.expansion import COMBINE, neutral
-from wengert.engines.native.expressions import Affine, Apply, Constant, Node, row_major
+from wengert.engines.native.expressions import Apply, Constant, Node, reduced_offset
 from wengert.engines.native.points import Frame
 from wengert.engines.native.vectors import Vectors
 
@@ -50,7 +50,7 @@ class Accumulator:
         half = dtypes.is_floating(self.type.dtype) and self.type.dtype.itemsize == 2
         self.dtype = FLOAT32 if half else self.type.dtype
         self.reduced = frozenset(equation.params["axes"])
-        self.offset = _offset(nest, self.reduced)
+        self.offset = reduced_offset(nest.expansion.domain, self.reduced)
         loops = nest.loops
         kept = [i for i, axis in enumerate(loops) if axis.position not in self.reduced]
         last = kept[-1] if kept else -1
@@ -243,14 +243,3 @@ class Accumulator:
                 halves.append(builder.shuffle_vector(value, undefined, order))
             value = self.combine(code.vectors(width), *halves)
         return value
-
-
-def _offset(nest: Nest, reduced: frozenset[int]) -> Affine:
-    """Where the result for a point is, in the array without the reduced dimensions."""
-    domain = nest.expansion.domain
-    kept = [d for d in range(len(domain)) if d not in reduced]
-    strides = row_major(tuple(domain[d] for d in kept))
-    offset = [0] * (len(domain) + 1)
-    for d, stride in zip(kept, strides, strict=True):
-        offset[d] = stride if domain[d] != 1 else 0
-    return tuple(offset)
