@@ -296,7 +296,8 @@ class NestWriter:
         for axis in nest.loops:
             low, high = ranges[axis.position]
             count = high - low
-            chunks *= -(-count // nest.lanes) if axis is nest.vector else count
+            whole = axis is nest.vector and count >= nest.lanes
+            chunks *= -(-count // nest.lanes) if whole else count
         inner = math.prod(axis.size for axis in nest.inner)
         points = chunks * inner
         small = points <= _UNROLLED_POINTS and points * nest.cost <= _UNROLLED_COST
@@ -525,8 +526,12 @@ class Body:
             self._points(frame.vector(lanes, axis.position, i, 0, mask), 0)
 
     def _static_vectors(self, frame: Frame, axis: Axis, low: int, high: int) -> None:
-        """A few vectors in a row: whole ones, then halves and quarters, then scalars."""
-        lanes = self.nest.lanes
+        """A few vectors in a row: whole ones, then halves and quarters, then scalars.
+
+        What is shorter than a vector is done by scalars: these LLVM keeps in registers
+        whatever parts of it the next kernel reads.
+        """
+        lanes = self.nest.lanes if high - low >= self.nest.lanes else 1
         at = low
         while at < high:
             while lanes > high - at:
