@@ -22,8 +22,10 @@ from typing import Any
 from wengert.core.array import ArrayType
 from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive
-from wengert.core.program import Atom, Equation, Program, Variable
+from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import Blocks, Pass
+from wengert.passes.literals import number, typed_literal, weak_params
+from wengert.primitives.cast import convert
 
 #: What stands for a variable that was replaced.
 Replaced = dict[Any, Atom]
@@ -299,9 +301,22 @@ class Surroundings:
         self.equations.append(Equation(primitive, inputs, [variable], params, like.location))
         return variable
 
-    def splice(self, program: Program, operands: Sequence[Atom]) -> list[Atom]:
+    def like(self, atom: Any, type_: ArrayType, source: Equation) -> Atom:
+        """The atom, or it with the weak flag of a type."""
+        if atom.type.weak_type == type_.weak_type:
+            return atom
+        if type(atom) is Literal:
+            return typed_literal(number(atom), type_.dtype, type_.weak_type)
+        return self.put(convert, [atom], weak_params(type_), source)
+
+    def splice(
+        self, program: Program, operands: Sequence[Atom], source: Equation
+    ) -> list[Atom]:
         """Write the equations of a closed program; gives the atoms of its results."""
-        names: Replaced = dict(zip(program.inputs, operands, strict=True))
+        names: Replaced = {
+            v: self.like(a, v.type, source)
+            for v, a in zip(program.inputs, operands, strict=True)
+        }
         for e in program.equations:
             outputs = [Variable(v.type) for v in e.outputs]
             inputs = [names.get(a, a) for a in e.inputs]

@@ -12,16 +12,15 @@ with what lies before it: that is what barriers are for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.array import Array
 from wengert.core.interpreter import Params
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import Blocks, has_effects
+from wengert.passes.literals import literal_key
 from wengert.primitives.basis import add, mul
 from wengert.primitives.cast import optimization_barrier
 from wengert.primitives.compare import bitwise_and, bitwise_or, bitwise_xor, eq, ne
@@ -91,9 +90,11 @@ class Keys:
             (primitive.effects or primitive.multiple_results) and has_effects(equation)
         ):
             return equation
-        inputs = tuple([a if type(a) is Variable else literal_key(a) for a in equation.inputs])
-        if primitive in _COMMUTATIVE and _is_real(equation) and id(inputs[0]) > id(inputs[1]):
-            inputs = inputs[::-1]
+        inputs: Any = tuple(
+            [a if type(a) is Variable else literal_key(a) for a in equation.inputs]
+        )
+        if primitive in _COMMUTATIVE and _is_real(equation):
+            inputs = frozenset(inputs)  # a set of one if both are the same
         params = equation.params
         if not params:
             return primitive, inputs
@@ -150,28 +151,7 @@ class Keys:
         return key
 
 
-def literal_key(literal: Any) -> Any:
-    """The key of a literal: equal for the same type and the same bits."""
-    value = literal.value
-    kind = type(value)
-    if kind is Array:
-        number = value._value
-        return number.dtype, number.tobytes(), value._weak
-    if kind is float or kind is complex:
-        return kind, repr(value)
-    return kind, value
-
-
 def _is_real(equation: Equation) -> bool:
     return all(
         type(a) is Literal or not dtypes.is_complex(a.type.dtype) for a in equation.inputs
     )
-
-
-def equal_atoms(atoms: Sequence[Atom]) -> bool:
-    """Whether all atoms are the same variable, or literals of the same bits."""
-    first = atoms[0]
-    if type(first) is Variable:
-        return all(a is first for a in atoms)
-    key = literal_key(first)
-    return all(type(a) is Literal and literal_key(a) == key for a in atoms)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wengert.core.array import ArrayType
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.control import (
     Carry,
@@ -29,10 +28,9 @@ from wengert.passes.control import (
     While,
     edit_control,
 )
-from wengert.passes.cse import Keys, equal_atoms, literal_key
-from wengert.passes.rewriting import number, typed_literal
+from wengert.passes.cse import Keys
+from wengert.passes.literals import atom_key, equal_atoms, number, typed_literal
 from wengert.primitives.basis import broadcast_in_dim
-from wengert.primitives.cast import convert
 
 
 def forward(program: Program) -> Program:
@@ -68,16 +66,6 @@ def _edit(parts: Any, outside: Surroundings) -> bool:
 def _sizes(parts: Any) -> tuple[int, ...]:
     others = (parts.xs, parts.ys) if isinstance(parts, Scan) else (parts.cond_consts,)
     return tuple(map(len, (parts.consts, parts.carries, *others)))
-
-
-def _stand_in(atom: Any, type_: ArrayType, outside: Surroundings, source: Equation) -> Atom:
-    """An atom of the outside, with the weak flag of what it stands for."""
-    if atom.type.weak_type == type_.weak_type:
-        return atom
-    if type(atom) is Literal:
-        return typed_literal(number(atom), type_.dtype, type_.weak_type)
-    params = {"dtype": type_.dtype, "weak": type_.weak_type}
-    return outside.put(convert, [atom], params, source)
 
 
 # -- operands --------------------------------------------------------------------------------
@@ -119,8 +107,8 @@ def _fix_carries(parts: Scan | While, outside: Surroundings) -> None:
         parts.consts.append(Value(carry.initial, carry.variables[0]))
         if isinstance(parts, While):
             parts.cond_consts.append(Value(carry.initial, carry.variables[1]))
-        outside.replaced[carry.result] = _stand_in(
-            carry.initial, carry.result.type, outside, parts.source
+        outside.replaced[carry.result] = outside.like(
+            carry.initial, carry.result.type, parts.source
         )
     parts.carries = moving
 
@@ -130,7 +118,7 @@ def _merge_carries(parts: Scan | While, outside: Surroundings) -> None:
     kept: list[Carry] = []
     known: dict[Any, Carry] = {}
     for carry in parts.carries:
-        key = (*map(_key, (carry.initial, carry.final)), *(v.type for v in carry.variables))
+        key = (*map(atom_key, (carry.initial, carry.final)), *(v.type for v in carry.variables))
         first = known.setdefault(key, carry)
         if first is carry:
             kept.append(carry)
@@ -138,10 +126,6 @@ def _merge_carries(parts: Scan | While, outside: Surroundings) -> None:
             parts.replaced.update(zip(carry.variables, first.variables, strict=True))
             outside.replaced[carry.result] = first.result
     parts.carries = kept
-
-
-def _key(atom: Any) -> Any:
-    return literal_key(atom) if type(atom) is Literal else atom
 
 
 # -- stacked results -------------------------------------------------------------------------
@@ -154,12 +138,12 @@ def _forward_stacks(parts: Scan, outside: Surroundings) -> None:
     known: dict[Any, Result] = {}
     for y in parts.ys:
         atom: Any = parts.replaced.get(y.atoms[0], y.atoms[0])
-        first = known.setdefault((_key(atom), y.variable.type), y)
+        first = known.setdefault((atom_key(atom), y.variable.type), y)
         if first is not y:
             outside.replaced[y.variable] = outside.replaced.get(first.variable, first.variable)
         elif atom in stacks:
-            outside.replaced[y.variable] = _stand_in(
-                stacks[atom], y.variable.type, outside, parts.source
+            outside.replaced[y.variable] = outside.like(
+                stacks[atom], y.variable.type, parts.source
             )
         elif type(atom) is Literal or atom in held:
             operand = held.get(atom, atom)
@@ -174,7 +158,7 @@ def _repeated(atom: Atom, y: Result, outside: Surroundings, source: Equation) ->
     shape = y.variable.type.shape
     params = {"shape": shape, "broadcast_dimensions": tuple(range(1, len(shape)))}
     stacked = outside.put(broadcast_in_dim, [atom], params, source)
-    return _stand_in(stacked, y.variable.type, outside, source)
+    return outside.like(stacked, y.variable.type, source)
 
 
 # -- conditionals ----------------------------------------------------------------------------
@@ -184,9 +168,9 @@ def _edit_cond(parts: Cond, outside: Surroundings) -> bool:
     source = parts.source
     chosen = _known_branch(source)
     if chosen is not None:
-        atoms = outside.splice(chosen, source.inputs[1:])
+        atoms = outside.splice(chosen, source.inputs[1:], source)
         for variable, atom in zip(source.outputs, atoms, strict=True):
-            outside.replaced[variable] = _stand_in(atom, variable.type, outside, source)
+            outside.replaced[variable] = outside.like(atom, variable.type, source)
         return True
     count = len(parts.values)
     parts.values = _merged(parts.values, parts.replaced)
@@ -201,12 +185,12 @@ def _edit_cond(parts: Cond, outside: Surroundings) -> bool:
         outside_all = all(
             type(a) is Literal or a in o for o, a in zip(origins, atoms, strict=True)
         )
-        first = known.setdefault((*map(_key, atoms), result.variable.type), result.variable)
+        first = known.setdefault((*map(atom_key, atoms), result.variable.type), result.variable)
         if first is not result.variable:
             outside.replaced[result.variable] = outside.replaced.get(first, first)
         elif outside_all and equal_atoms(outer):
-            outside.replaced[result.variable] = _stand_in(
-                outer[0], result.variable.type, outside, source
+            outside.replaced[result.variable] = outside.like(
+                outer[0], result.variable.type, source
             )
         else:
             kept.append(result)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.core import dtypes
-from wengert.core.program import Atom, Equation, Literal, Program
+from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import has_effects
 from wengert.passes.control import Cond, Replaced, Scan, Surroundings, Value, edit_control
 from wengert.passes.rules.elementwise import broadcasts
@@ -49,7 +49,10 @@ def _edit(parts: Any, outside: Surroundings) -> bool:
     moved = [e for e in invariant if _is_small(e)]
     if not moved:
         return False
-    names: Replaced = {v.variables[0]: v.operand for v in parts.consts}
+    names: Replaced = {
+        v.variables[0]: outside.like(v.operand, v.variables[0].type, parts.source)
+        for v in parts.consts
+    }
     for equation in _with_dependencies(moved, invariant):
         _write_outside(equation, names, outside)
     gone = set(map(id, moved))
@@ -110,10 +113,9 @@ def _with_dependencies(
 
 
 def _write_outside(equation: Equation, names: Replaced, outside: Surroundings) -> None:
-    part = Program((), (), (), (equation,), equation.outputs)
-    replaced = [names.get(a, a) for a in equation.inputs]
-    moved = Equation(
-        equation.primitive, replaced, equation.outputs, equation.params, equation.location
+    inputs = [names.get(a, a) for a in equation.inputs]
+    outputs = [Variable(v.type) for v in equation.outputs]
+    names.update(zip(equation.outputs, outputs, strict=True))
+    outside.equations.append(
+        Equation(equation.primitive, inputs, outputs, equation.params, equation.location)
     )
-    atoms = outside.splice(part.rebuilt((moved,), equation.outputs), ())
-    names.update(zip(equation.outputs, atoms, strict=True))

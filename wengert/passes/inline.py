@@ -16,16 +16,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wengert.core.array import ArrayType
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import programs, with_params
 from wengert.passes.control import Cond, Scan, Value, While, take_apart
-from wengert.primitives.cast import optimization_barrier
+from wengert.passes.literals import number, typed_literal, weak_params
+from wengert.primitives.cast import convert, optimization_barrier
 
 _CALLS: dict[str, Callable[[Any], Program]] = {
     "call": lambda params: params["program"],
     "checkpoint": lambda params: params["program"],
     "custom_jvp_call": lambda params: params["fun"].program,
     "custom_vjp_call": lambda params: params["fun"].program,
+    "linear_solve": lambda params: params["fun"].program,
 }
 
 
@@ -60,6 +63,7 @@ class _Inliner:
         self.values = list(program.constant_values)
         #: id of a captured value -> its variable here
         self.known: dict[int, Variable] = {}
+        self.changed = False
 
     def run(self) -> Program:
         program = self.program
@@ -68,6 +72,8 @@ class _Inliner:
         self.known = {id(v): c for v, c in zip(self.values, self.constants, strict=True)}
         names: dict[Any, Atom] = {}
         outputs = self.copy(program, names, False)
+        if not self.changed:
+            return program
         return Program(program.inputs, self.constants, self.values, self.equations, outputs)
 
     def copy(self, program: Program, names: dict[Any, Atom], fresh: bool) -> list[Atom]:
@@ -105,22 +111,37 @@ class _Inliner:
         called = _CALLS.get(equation.primitive.name)
         if called is not None:
             program = called(equation.params)
-            if equation.primitive.name == "checkpoint":
+            self.changed = True
+            if equation.params.get("prevent_cse", False):
                 inputs = [self.fenced(atom, equation) for atom in inputs]
-            inner: dict[Any, Atom] = dict(zip(program.inputs, inputs, strict=True))
+            inner: dict[Any, Atom] = {
+                v: self.like(a, v.type, equation)
+                for v, a in zip(program.inputs, inputs, strict=True)
+            }
             for variable, value in zip(program.constants, program.constant_values, strict=True):
                 inner[variable] = self.constant(variable, value)
             results = self.copy(program, inner, True)
             names.update(zip(equation.outputs, results, strict=True))
             return
-        outputs = self.renamed(equation, names) if fresh else equation.outputs
+        new = self.with_inlined_blocks(equation)
+        self.changed = self.changed or new is not equation
+        if names:
+            outputs = self.renamed(equation, names) if fresh else equation.outputs
+            inputs = [names.get(a, a) for a in new.inputs]
+            new = Equation(new.primitive, inputs, outputs, new.params, new.location)
+        self.equations.append(new)
+
+    def like(self, atom: Atom, type_: ArrayType, equation: Equation) -> Atom:
+        """The atom with the weak flag of a type."""
+        if atom.type.weak_type == type_.weak_type:
+            return atom
+        if isinstance(atom, Literal):
+            return typed_literal(number(atom), type_.dtype, type_.weak_type)
+        variable = Variable(type_)
         self.equations.append(
-            self.with_inlined_blocks(
-                Equation(
-                    equation.primitive, inputs, outputs, equation.params, equation.location
-                )
-            )
+            Equation(convert, [atom], [variable], weak_params(type_), equation.location)
         )
+        return variable
 
     def fenced(self, atom: Atom, equation: Equation) -> Atom:
         """The atom behind a barrier."""
@@ -146,6 +167,8 @@ class _Inliner:
     def with_inlined_blocks(self, equation: Equation) -> Equation:
         parts = take_apart(equation)
         params = {key: self.inlined(value) for key, value in equation.params.items()}
+        if all(value is equation.params[key] for key, value in params.items()):
+            return equation
         new = with_params(equation, params)
         if not any(block.constants for block in programs(params)):
             return new
@@ -156,7 +179,8 @@ class _Inliner:
     def inlined(self, value: Any) -> Any:
         """A parameter with the calls in its programs inlined."""
         if type(value) is tuple and any(type(item) is Program for item in value):
-            return tuple(map(self.inlined, value))
+            new = tuple(map(self.inlined, value))
+            return new if any(a is not b for a, b in zip(new, value, strict=True)) else value
         if type(value) is not Program:
             return value
         known = self.done.get(id(value))

@@ -29,8 +29,7 @@ def optimise(program: Program) -> Program:
     program = simplify(program)
     program = share(program)
     program = eliminate(program)
-    program = loops(program)
-    return program
+    return loops(program)
 
 
 def loops(program: Program) -> Program:
@@ -43,5 +42,4 @@ def loops(program: Program) -> Program:
         return program
     program = simplify(program)
     program = share(program)
-    program = eliminate(program)
-    return program
+    return eliminate(program)

@@ -24,6 +24,7 @@ from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.core.source import Location
 from wengert.passes.blocks import Blocks
+from wengert.passes.literals import number, typed_literal, weak_params
 from wengert.primitives.basis import broadcast_in_dim, full, reshape
 from wengert.primitives.cast import convert
 
@@ -59,6 +60,8 @@ class Rewriter:
         self._replaced: dict[Any, Atom] = {}
         #: variables whose stand-ins have another weak flag
         self._reweighed: set[Any] = set()
+        #: variables whose weak flag matters, once they have been looked for
+        self._weighed: set[Any] = set()
         self._new_constants: dict[Variable, Array] = {}
         self._changed = False
 
@@ -82,12 +85,20 @@ class Rewriter:
     def _visit(self, equation: Equation) -> None:
         replaced = self._replaced
         if replaced and not replaced.keys().isdisjoint(equation.inputs):
-            equation = self._with_replaced(equation)
+            old, equation = equation, self._with_replaced(equation)
+            if old.outputs is not equation.outputs:  # of another weak flag
+                self._visit(equation)
+                new = equation.outputs[0]
+                self._replace(old.outputs[0], replaced.get(new, new))
+                return
         primitive = equation.primitive
         if primitive.multiple_results:
             new = self.blocks(equation)
             self._changed = self._changed or new is not equation
             self._write(new)
+            return
+        if primitive is convert and self._only_weighs(equation):
+            self._write(equation)
             return
         if self.rules[primitive] or self.constants:
             self.location = equation.location
@@ -98,6 +109,16 @@ class Rewriter:
                 self._replace(out, atom)
                 return
         self._write(equation)
+
+    def _only_weighs(self, equation: Equation) -> bool:
+        """Whether a conversion gives a result, or an operand of a block, its weak flag."""
+        old, new = equation.inputs[0].type, equation.outputs[0].type
+        if old.dtype != new.dtype or old.weak_type == new.weak_type:
+            return False
+        if not self._weighed:
+            users = [e for e in self.program.equations if e.primitive.multiple_results]
+            self._weighed = {*self.program.outputs, *(a for e in users for a in e.inputs)}
+        return equation.outputs[0] in self._weighed
 
     def _with_replaced(self, equation: Equation) -> Equation:
         """The equation with its new operands, and the types that follow from them."""
@@ -114,8 +135,7 @@ class Rewriter:
             else:
                 type_ = primitive.type_rule(*(a.type for a in inputs), **params)
                 if type_ != outputs[0].type:
-                    outputs = [Variable(type_)]
-                    self._replace(equation.outputs[0], outputs[0])
+                    outputs = (Variable(type_),)
         return Equation(primitive, inputs, outputs, params, equation.location)
 
     def _replace(self, variable: Variable, atom: Atom) -> None:
@@ -212,8 +232,7 @@ class Rewriter:
         if type(atom) is Literal:
             return typed_literal(number(atom), type_.dtype, type_.weak_type)
         variable = Variable(type_)
-        params = {"dtype": type_.dtype, **({"weak": True} if type_.weak_type else {})}
-        self._write(Equation(convert, [atom], [variable], params, self.location))
+        self._write(Equation(convert, [atom], [variable], weak_params(type_), self.location))
         return variable
 
     def narrow(self, atom: Any) -> Any:
@@ -269,17 +288,6 @@ class Rewriter:
         self._new_constants[variable] = out
         self._add_constant(variable, out)
         return variable
-
-
-def number(literal: Any) -> Any:
-    """The scalar in a literal."""
-    value = literal.value
-    return value._value if type(value) is Array else value
-
-
-def typed_literal(value: Any, dtype: Any, weak: bool = False) -> Literal:
-    """A literal of a given dtype."""
-    return Literal(Array(dtype.type(value), weak))
 
 
 def shape_of(atom: Atom) -> Shape:

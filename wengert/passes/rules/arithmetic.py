@@ -21,7 +21,8 @@ from wengert.core.dtypes import DType
 from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Literal
-from wengert.passes.rewriting import Rewriter, Rule, Rules, typed_literal
+from wengert.passes.literals import typed_literal
+from wengert.passes.rewriting import Rewriter, Rule, Rules
 from wengert.primitives.basis import add, masked_mul, mul, neg
 from wengert.primitives.cast import conj, convert, copy, imag, make_complex, real, stop_gradient
 from wengert.primitives.elementwise import (

@@ -16,7 +16,7 @@ from wengert.core.array import ArrayType
 from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom
-from wengert.passes.cse import equal_atoms
+from wengert.passes.literals import equal_atoms
 from wengert.passes.rewriting import Rewriter, Rule, Rules, shape_of
 from wengert.primitives.compare import (
     bitwise_and,

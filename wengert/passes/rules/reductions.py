@@ -1,7 +1,6 @@
 """Reductions over nothing, over dimensions of size 1, and of one value repeated.
 
-A sum over a dimension of size 1 is not its operand: NumPy adds to 0.0, which turns -0.0 into
-0.0. Sums of floats are computed beforehand only where every partial sum is a whole number that
+A sum over nothing is not its operand: NumPy adds to 0.0, which turns -0.0 into 0.0. Sums of floats are computed beforehand only where every partial sum is a whole number that
 the dtype holds.
 """
 
@@ -43,9 +42,17 @@ def _of_single(walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType)
 def _sum_of_single(
     walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType
 ) -> Atom | None:
-    if dtypes.kind(type_.dtype) in "iu" or not params["axes"]:
+    if dtypes.kind(type_.dtype) in "iu":
         return _of_single(walk, inputs, params, type_)
     return None
+
+
+def _product_of_single(
+    walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType
+) -> Atom | None:
+    if dtypes.is_complex(type_.dtype):  # the product with 1 would show beside infinities
+        return None
+    return _of_single(walk, inputs, params, type_)
 
 
 def _count(x: Any, axes: Sequence[int]) -> int:
@@ -89,5 +96,5 @@ RULES: Rules = {
     reduce_and: (_of_single, _extremum_of_splat),
     reduce_or: (_of_single, _extremum_of_splat),
     reduce_xor: (_of_single,),
-    reduce_prod: (_of_single,),
+    reduce_prod: (_product_of_single,),
 }

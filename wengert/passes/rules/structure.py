@@ -13,7 +13,7 @@ from typing import Any
 from wengert.core.array import ArrayType, Shape
 from wengert.core.interpreter import Params
 from wengert.core.program import Atom
-from wengert.passes.cse import equal_atoms, literal_key
+from wengert.passes.literals import equal_atoms, literal_key
 from wengert.passes.rewriting import Rewriter, Rules
 from wengert.primitives.basis import broadcast_in_dim, full, reshape, transpose
 from wengert.primitives.dynamic import dynamic_slice
