@@ -116,7 +116,7 @@ class JitFunction(NativeCallable, native=True):
             fun, static_argnums, static_argnames
         )
         self._plain = not self._static_argnums and not self._static_argnames
-        self._name = name or getattr(fun, "__name__", "fun")
+        self._name = str(name or getattr(fun, "__name__", "fun"))
         self._engine = engine
         self._cache: dict[Signature, Traced] = {}
         self._hits = 0
@@ -145,7 +145,7 @@ class JitFunction(NativeCallable, native=True):
             return
         traced.forms.add(form)
         native: NativeProgram = traced.program.executable
-        static = frozenset({*numbers, *names})
+        static: frozenset[int | str] = frozenset({*numbers, *names})
         self.add_specialisation(
             native.specialisation(args, kwargs, traced.in_tree, traced.out_tree, static)
         )

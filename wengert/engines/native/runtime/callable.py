@@ -5,7 +5,7 @@ are added: for arguments of certain types, an entry in machine code. A call that
 them never sees Python. Every other call goes to `__call__`, which may add a specialisation.
 
     class Jitted(NativeCallable, native=True):
-        def __call__(self, *args, **kwargs): ...  # compile, self.add_specialisation(...), compute
+        def __call__(self, *args, **kwargs): ...  # may call self.add_specialisation
 
 The machine code is the same for all instances (`callable_code`). It is made in the background
 when the first specialisation is added; until it is there, and for ever where it cannot be made,
@@ -51,6 +51,8 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
     """
 
     __slots__ = ("__weakref__", "_earlier_hits", "_tables")
+    _earlier_hits: int
+    _tables: tuple[_Table, ...]
 
     def __init_subclass__(cls, native: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -91,8 +93,9 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
     @property
     def native_hits(self) -> int:
         """How many calls machine code has answered."""
-        earlier: int = getattr(self, "_earlier_hits", 0)
-        return earlier + sum(descriptor.hits for descriptor in self._known())
+        return getattr(self, "_earlier_hits", 0) + sum(
+            descriptor.hits for descriptor in self._known()
+        )
 
     def _known(self) -> list[Descriptor]:
         tables: tuple[_Table, ...] = getattr(self, "_tables", ())

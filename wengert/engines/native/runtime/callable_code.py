@@ -13,6 +13,7 @@ entry runs (it may call Python or release the interpreter lock) references are t
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -67,13 +68,14 @@ def _parts() -> list[tuple[Callable[[Function], None], str, str]]:
         (_python_data, "pppp", "p"),
         (_leaf_data, "pppp", "p"),
         (_dictionary, "pppp", "t"),
+        (_integer, "pnp", "t"),
         (_guard, "ppp", "t"),
         (results.allocate, "ppp", "t"),
         (results.execute, "pp", "n"),
         (results.wrap, "ppp", "t"),
-        (results.tuple, "pn", "p"),
-        (results.list, "pn", "p"),
-        (results.dict, "ppn", "p"),
+        (results.make_tuple, "pn", "p"),
+        (results.make_list, "pn", "p"),
+        (results.make_dict, "ppn", "p"),
         (results.apply, "ppn", "p"),
         (results.build, "ppp", "p"),
         (_fail, "ppppn", "p"),
@@ -236,13 +238,13 @@ def _python_data(f: Function) -> None:
         true = f.equal(object_, f.link(API, process, "true"))
         f.store(f.builder.zext(true, ir.IntType(8)), slot)
 
-    cases = {
+    cases: dict[int, Callable[[], None]] = {
         Scalar.FLOAT: from_float,
         Scalar.INTEGER: from_integer,
         Scalar.BOOL: from_bool,
         Scalar.COMPLEX: from_complex,
     }
-    f.choose(f.field(LEAF, leaf, "python_kind"), {int(k): v for k, v in cases.items()})
+    f.choose(f.field(LEAF, leaf, "python_kind"), cases)
     f.give(slot)
 
 
@@ -288,11 +290,19 @@ def _dictionary(f: Function) -> None:
     f.give(f.number(1, 1))
 
 
+def _integer(f: Function) -> None:
+    """Whether an object is an exact integer, and the expected one."""
+    object_, expected, type_ = f.args
+    f.give_if(f.differ(f.load_pointer(object_, api.TYPE), type_), f.number(0, 1))
+    overflow = f.variable(f.number(0, 32))
+    value = f.python("PyLong_AsLongLongAndOverflow", f.i64, object_, overflow)
+    within = f.equal(f.builder.load(overflow, typ=f.i32), f.number(0, 32))
+    f.give(f.builder.and_(f.equal(value, expected), within))
+
+
 def _guard(f: Function) -> None:
     """Whether the arguments fit; collects addresses of data, and the objects that own it."""
     process, specialisation, scratch = f.args
-    false = f.number(0, 1)
-
     vectors, values, scalars, inputs, held = (
         part(f, specialisation, scratch, name)
         for name in ("vectors_at", "values_at", "scalars_at", "inputs_at", "held_at")
@@ -302,57 +312,44 @@ def _guard(f: Function) -> None:
         guard = f.element(guards, i, GUARD.size)
         vector = f.load_pointer(f.element(vectors, f.field(GUARD, guard, "source")))
         object_ = f.load_pointer(f.element(vector, f.field(GUARD, guard, "index")))
-        type_ = f.load_pointer(object_, api.TYPE)
         detail = f.link(GUARD, guard, "detail")
         target = f.field(GUARD, guard, "target")
         count = f.field(GUARD, guard, "count")
 
-        def leaf(object_=object_, detail=detail, target=target):
+        def require(condition: Any) -> None:
+            f.give_if(f.builder.not_(condition), f.number(0, 1))
+
+        def leaf(object_: Any, detail: Any, target: Any) -> None:
             slot = f.element(scalars, target, 16)
             data = f.call("leaf_data", process, detail, object_, slot)
-            f.give_if(f.is_null(data), false)
+            require(f.differ(data, f.null))
             f.store(data, f.element(inputs, target))
             f.store(object_, f.element(held, target))
 
-        def sequence(expected: Any, items: Callable[[], Any]) -> None:
-            f.give_if(f.differ(type_, expected), false)
-            f.give_if(f.differ(f.load(object_, api.SIZE), count), false)
-            f.store(items(), f.element(vectors, target))
+        def sequence(object_: Any, expected: Any, read: Any, place: Any) -> None:
+            require(f.equal(f.load_pointer(object_, api.TYPE), expected))
+            require(f.equal(f.load(object_, api.SIZE), count))
+            f.store(read(object_, api.FIRST_ITEM), place)
 
-        def dictionary() -> None:
-            f.give_if(f.differ(type_, f.link(API, process, "dict")), false)
+        def dictionary(object_: Any, guard: Any, target: Any) -> None:
+            type_ = f.load_pointer(object_, api.TYPE)
+            require(f.equal(type_, f.link(API, process, "dict")))
             found = f.element(values, f.field(GUARD, guard, "values"))
-            fits = f.call("dictionary", process, guard, object_, found)
-            f.give_if(f.builder.not_(fits), false)
+            require(f.call("dictionary", process, guard, object_, found))
             f.store(found, f.element(vectors, target))
 
-        def integer() -> None:
-            f.give_if(f.differ(type_, detail), false)
-            overflow = f.variable(f.number(0, 32))
-            value = f.python("PyLong_AsLongLongAndOverflow", f.i64, object_, overflow)
-            same = f.builder.and_(
-                f.equal(value, count),
-                f.equal(f.builder.load(overflow, typ=f.i32), f.number(0, 32)),
-            )
-            f.give_if(f.builder.not_(same), false)
-
-        def string() -> None:
-            same = f.call("same_string", process, object_, detail)
-            f.give_if(f.builder.not_(same), false)
-
         list_type = f.link(API, process, "list")
-        cases = {
-            Check.LEAF: leaf,
-            Check.TUPLE: lambda: sequence(detail, lambda: f.at(object_, api.FIRST_ITEM)),
-            Check.LIST: lambda: sequence(
-                list_type, lambda: f.load_pointer(object_, api.FIRST_ITEM)
-            ),
-            Check.DICT: dictionary,
-            Check.SAME: lambda: f.give_if(f.differ(object_, detail), false),
-            Check.INTEGER: integer,
-            Check.STRING: string,
+        place = f.element(vectors, target)
+        cases: dict[int, Callable[[], None]] = {
+            Check.LEAF: functools.partial(leaf, object_, detail, target),
+            Check.TUPLE: functools.partial(sequence, object_, detail, f.at, place),
+            Check.LIST: functools.partial(sequence, object_, list_type, f.load_pointer, place),
+            Check.DICT: functools.partial(dictionary, object_, guard, target),
+            Check.SAME: lambda: require(f.equal(object_, detail)),
+            Check.INTEGER: lambda: require(f.call("integer", object_, count, detail)),
+            Check.STRING: lambda: require(f.call("same_string", process, object_, detail)),
         }
-        f.choose(f.field(GUARD, guard, "kind"), {int(k): v for k, v in cases.items()})
+        f.choose(f.field(GUARD, guard, "kind"), cases)
     f.give(f.number(1, 1))
 
 

@@ -295,7 +295,7 @@ def _is_constant(value: Any) -> bool:
     return (
         type(value) in _CONSTANT_TYPES
         or isinstance(value, np.dtype | type)
-        or type(value).__hash__ is object.__hash__
+        or getattr(type(value), "__hash__", None) is object.__hash__
     )
 
 

@@ -9,6 +9,7 @@ given back by one loop.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from wengert.core.lazy import lazy_module
@@ -39,35 +40,42 @@ def allocate(f: Function) -> None:
     outputs = f.link(SPECIALISATION, specialisation, "outputs")
     with f.each(f.field(SPECIALISATION, specialisation, "output_count")) as i:
         output = f.element(outputs, i, OUTPUT.size)
-        type_ = f.link(OUTPUT, output, "type")
-        object_place, place = f.element(owned, i), f.element(places, i)
-
-        def scalar(output=output, type_=type_, object_place=object_place, place=place):
-            made = f.through(OUTPUT, output, "alloc", f.pointer, type_, f.number(0))
-            f.give_if(f.is_null(made), f.number(0, 1))
-            f.store(made, object_place)
-            f.store(f.at(made, api.NUMBER), place)
-
-        def truth(object_place=object_place, place=place):
-            f.store(f.number(0), object_place)  # the byte goes here, until it is an object
-            f.store(object_place, place)
-
-        def array(output=output, type_=type_, object_place=object_place, place=place):
-            f.call("take", type_)  # the function below takes the reference over
-            made = f.through(
-                API, process, "new_array", f.pointer,
-                f.link(API, process, "ndarray"), type_,
-                f.builder.trunc(f.field(OUTPUT, output, "ndim"), f.i32),
-                f.link(OUTPUT, output, "dimensions"),
-                f.null, f.null, f.number(0, 32), f.null,
-            )  # fmt: skip
-            f.give_if(f.is_null(made), f.number(0, 1))
-            f.store(made, object_place)
-            f.store(f.load_pointer(made, api.ARRAY_DATA), place)
-
-        cases = {Allocation.SCALAR: scalar, Allocation.TRUTH: truth, Allocation.ARRAY: array}
-        f.choose(f.field(OUTPUT, output, "kind"), {int(k): v for k, v in cases.items()})
+        owner, place = f.element(owned, i), f.element(places, i)
+        cases: dict[int, Callable[[], None]] = {
+            Allocation.SCALAR: partial(_allocate_scalar, f, output, owner, place),
+            Allocation.TRUTH: partial(_allocate_truth, f, owner, place),
+            Allocation.ARRAY: partial(_allocate_array, f, process, output, owner, place),
+        }
+        f.choose(f.field(OUTPUT, output, "kind"), cases)
     f.give(f.number(1, 1))
+
+
+def _allocate_scalar(f: Function, output: Any, owner: Any, place: Any) -> None:
+    type_ = f.link(OUTPUT, output, "type")
+    made = f.through(OUTPUT, output, "alloc", f.pointer, type_, f.number(0))
+    f.give_if(f.is_null(made), f.number(0, 1))
+    f.store(made, owner)
+    f.store(f.at(made, api.NUMBER), place)
+
+
+def _allocate_truth(f: Function, owner: Any, place: Any) -> None:
+    f.store(f.number(0), owner)  # the byte goes here, until it is an object
+    f.store(owner, place)
+
+
+def _allocate_array(f: Function, process: Any, output: Any, owner: Any, place: Any) -> None:
+    dtype = f.link(OUTPUT, output, "type")
+    f.call("take", dtype)  # the function below takes the reference over
+    made = f.through(
+        API, process, "new_array", f.pointer,
+        f.link(API, process, "ndarray"), dtype,
+        f.builder.trunc(f.field(OUTPUT, output, "ndim"), f.i32),
+        f.link(OUTPUT, output, "dimensions"),
+        f.null, f.null, f.number(0, 32), f.null,
+    )  # fmt: skip
+    f.give_if(f.is_null(made), f.number(0, 1))
+    f.store(made, owner)
+    f.store(f.load_pointer(made, api.ARRAY_DATA), place)
 
 
 def execute(f: Function) -> None:
@@ -135,7 +143,7 @@ def move(f: Function, items: Any, count: Any, target: Any) -> None:
         f.store(f.null, place)
 
 
-def tuple(f: Function) -> None:
+def make_tuple(f: Function) -> None:
     """A tuple that takes over an array of references; null if there is no memory."""
     items, count = f.args
     made = f.python("PyTuple_New", f.pointer, count)
@@ -144,7 +152,7 @@ def tuple(f: Function) -> None:
     f.give(made)
 
 
-def list(f: Function) -> None:
+def make_list(f: Function) -> None:
     """A list that takes over an array of references."""
     items, count = f.args
     made = f.python("PyList_New", f.pointer, count)
@@ -153,7 +161,7 @@ def list(f: Function) -> None:
     f.give(made)
 
 
-def dict(f: Function) -> None:
+def make_dict(f: Function) -> None:
     """A dictionary that takes over an array of references."""
     items, keys, count = f.args
     made = f.python("PyDict_New", f.pointer)
@@ -174,7 +182,7 @@ def dict(f: Function) -> None:
 def apply(f: Function) -> None:
     """What a callable returns for an array of references, which it takes over."""
     items, callable_, count = f.args
-    arguments = f.call("tuple", items, count)
+    arguments = f.call("make_tuple", items, count)
     f.give_if(f.is_null(arguments), f.null)
     result = f.python("PyObject_CallObject", f.pointer, callable_, arguments)
     f.call("drop", arguments)
@@ -194,34 +202,36 @@ def build(f: Function) -> None:
         height = f.builder.load(top, typ=f.i64)
         base = f.builder.sub(height, count)
         items = f.element(stack, base)
-
-        def push(value: Any, place: Any) -> None:
-            f.give_if(f.is_null(value), f.null)
-            f.store(value, f.element(stack, place))
-            f.store(f.builder.add(place, f.number(1)), top)
-
-        def taken(count=count, height=height):
-            place = f.element(owned, count)
-            value = f.load_pointer(place)
-            f.store(f.null, place)
-            push(value, height)
-
-        def none(height=height):
-            f.call("take", f.link(API, process, "none"))
-            push(f.link(API, process, "none"), height)
-
-        def made(name: str, *args: Any, base=base) -> Callable[[], None]:
-            return lambda: push(f.call(name, *args), base)
-
-        cases = {
-            Put.TAKE: taken,
-            Put.NONE: none,
-            Put.TUPLE: made("tuple", items, count),
-            Put.LIST: made("list", items, count),
-            Put.DICT: made("dict", items, detail, count),
-            Put.APPLY: made("apply", items, detail, count),
+        put = partial(_put, f, stack, top)
+        cases: dict[int, Callable[[], None]] = {
+            Put.TAKE: partial(put, height, partial(_taken, f, f.element(owned, count))),
+            Put.NONE: partial(put, height, partial(_none, f, process)),
+            Put.TUPLE: partial(put, base, partial(f.call, "make_tuple", items, count)),
+            Put.LIST: partial(put, base, partial(f.call, "make_list", items, count)),
+            Put.DICT: partial(put, base, partial(f.call, "make_dict", items, detail, count)),
+            Put.APPLY: partial(put, base, partial(f.call, "apply", items, detail, count)),
         }
-        f.choose(f.field(STEP, step, "kind"), {int(k): v for k, v in cases.items()})
+        f.choose(f.field(STEP, step, "kind"), cases)
     result = f.load_pointer(stack)
     f.store(f.null, stack)
     f.give(result)
+
+
+def _put(f: Function, stack: Any, top: Any, place: Any, make: Callable[[], Any]) -> None:
+    """Make an object and put it on the stack, which ends there."""
+    value = make()
+    f.give_if(f.is_null(value), f.null)
+    f.store(value, f.element(stack, place))
+    f.store(f.builder.add(place, f.number(1)), top)
+
+
+def _taken(f: Function, place: Any) -> Any:
+    value = f.load_pointer(place)
+    f.store(f.null, place)
+    return value
+
+
+def _none(f: Function, process: Any) -> Any:
+    none = f.link(API, process, "none")
+    f.call("take", none)
+    return none
