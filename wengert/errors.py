@@ -333,6 +333,64 @@ class NonlinearRuleError(WengertError, TypeError):
         )
 
 
+class CarryTypeError(WengertError, TypeError):
+    """The carry of a loop comes out of an iteration with another type than it went in.
+
+    >>> import wengert.numpy as wnp
+    >>> from wengert import lax
+    >>> lax.fori_loop(0, 3, lambda i, x: x * wnp.array(0.5, "float64"), wnp.ones(2))
+    Traceback (most recent call last):
+        ...
+    wengert.errors.CarryTypeError: the carry of fori_loop changes its type in an iteration...
+    >>> lax.fori_loop(0, 3, lambda i, x: x * wnp.array(0.5, "float64"), wnp.ones(2, "float64"))
+    Array([0.125, 0.125], dtype=float64)
+    """
+
+    def __init__(self, name: str, changes: Sequence[tuple[str, Any, Any]], location: Any):
+        lines = "".join(
+            f"\n  carry{path}: {before} before, {after} after"
+            for path, before, after in changes
+        )
+        path, before, after = changes[0]
+        if before.shape != after.shape:
+            fix = "Give it its final shape from the start, or take it along as a result."
+        else:
+            fix = (
+                f"Start with {after.dtype.name} (init{path}.astype('{after.dtype.name}')), or "
+                f"let the body return new{path}.astype('{before.dtype.name}')."
+            )
+        super().__init__(
+            f"the carry of {name} changes its type in an iteration; it must have the same "
+            f"shape and dtype before and after.{lines}{_at(location)}\n{fix}"
+        )
+
+
+class BranchTypeError(WengertError, TypeError):
+    """Branches of a conditional whose results have different types.
+
+    >>> from wengert import lax
+    >>> lax.cond(True, lambda x: x, lambda x: 0, 1.0)
+    Traceback (most recent call last):
+        ...
+    wengert.errors.BranchTypeError: the branches of cond must give results of the same types...
+    >>> lax.cond(True, lambda x: x, lambda x: 0.0, 1.0)
+    Array(1., dtype=float32, weak_type=True)
+    """
+
+    def __init__(
+        self, name: str, differences: Sequence[tuple[str, Sequence[tuple[str, Any]]]], at: Any
+    ) -> None:
+        lines = "".join(
+            f"\n  result{path}: " + ", ".join(f"{type} from {fun}" for fun, type in types)
+            for path, types in differences
+        )
+        super().__init__(
+            f"the branches of {name} must give results of the same types.{lines}{_at(at)}\n"
+            "Only one branch runs, but what follows is the same for all. Convert in the "
+            "branches: x.astype(dtype), or wengert.numpy.broadcast_to(x, shape)."
+        )
+
+
 class CustomRuleError(WengertError, TypeError, ValueError):
     """A custom derivative rule that returns the wrong thing.
 
@@ -491,3 +549,16 @@ def with_operation(
         return kind(f"{error}\n  in {name}({operands}){_at(location)}")
     except TypeError:
         return error
+
+
+class CompiledAgainWarning(UserWarning):
+    """A jitted function was compiled again, with `explain_misses` on; it says why.
+
+    >>> import warnings, wengert, wengert.numpy as wnp
+    >>> f = wengert.jit(lambda x: 2 * x)
+    >>> with wengert.config.explain_misses(True), warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     y = f(wnp.ones(2)), f(wnp.ones(3))
+    >>> print(told[0].message)
+    <lambda> is traced and compiled again, because of argument x: shape (3,) instead of (2,)
+    """

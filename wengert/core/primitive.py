@@ -115,6 +115,8 @@ class Primitive:
     inlines: ClassVar[bool] = False
     #: Whether they do so where it is applied to tangents inside a derivative rule.
     inlines_tangents: ClassVar[bool] = False
+    #: Whether it takes tangents there itself, by `linearize_tangents`.
+    takes_tangents: ClassVar[bool] = False
 
     compute: Callable[..., Any]
 
@@ -190,6 +192,10 @@ class Primitive:
     def linearize(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         """Apply under a linearizing interpreter, to operands some of which it follows."""
         return interpreter.linearize_by_jvp(self, args, params)
+
+    def linearize_tangents(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
+        """Apply in a derivative rule that is being linearized, to tangents among others."""
+        raise errors.MissingRuleError(self.name, "linearize_tangents")
 
     def linear_entry(
         self, args: Sequence[Value], primals: Sequence[Any], active: list[int], params: Params

@@ -40,6 +40,12 @@ from wengert.lax.contraction import Precision as Precision
 from wengert.lax.contraction import batch_matmul as batch_matmul
 from wengert.lax.contraction import dot as dot
 from wengert.lax.contraction import dot_general as dot_general
+from wengert.lax.control_flow import cond as cond
+from wengert.lax.control_flow import fori_loop as fori_loop
+from wengert.lax.control_flow import map as map
+from wengert.lax.control_flow import scan as scan
+from wengert.lax.control_flow import switch as switch
+from wengert.lax.control_flow import while_loop as while_loop
 from wengert.lax.conversion import bitcast_convert_type as bitcast_convert_type
 from wengert.lax.conversion import complex as complex
 from wengert.lax.conversion import conj as conj
@@ -48,6 +54,7 @@ from wengert.lax.conversion import dtype as dtype
 from wengert.lax.conversion import imag as imag
 from wengert.lax.conversion import optimization_barrier as optimization_barrier
 from wengert.lax.conversion import real as real
+from wengert.lax.conversion import reduce_precision as reduce_precision
 from wengert.lax.conversion import stop_gradient as stop_gradient
 from wengert.lax.convolution import conv as conv
 from wengert.lax.convolution import conv_dimension_numbers as conv_dimension_numbers
@@ -120,6 +127,7 @@ from wengert.lax.parallel import pshuffle as pshuffle
 from wengert.lax.parallel import psum as psum
 from wengert.lax.parallel import psum_scatter as psum_scatter
 from wengert.lax.parallel import pswapaxes as pswapaxes
+from wengert.lax.platform import platform_dependent as platform_dependent
 from wengert.lax.reductions import argmax as argmax
 from wengert.lax.reductions import argmin as argmin
 from wengert.lax.reductions import cumlogsumexp as cumlogsumexp

@@ -167,6 +167,8 @@ class LinearizeInterpreter(Interpreter):
     ) -> Any:
         if primitive.inlines or primitive.inlines_tangents:
             return primitive.inline(args, params)
+        if primitive.takes_tangents:
+            return primitive.linearize_tangents(self, args, params)
         operands = self.primals(args)
         active = [
             i for i, a in enumerate(args) if type(a) is LinearTracer and a.tag is self.tag

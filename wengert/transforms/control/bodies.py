@@ -1,0 +1,214 @@
+"""From users' functions to blocks: closed programs that fit together.
+
+A function is traced for the types of its arguments. What it closes over (arrays, and tracers of
+enclosing transformations) becomes leading operands of its program. The carry of a loop must
+have the same type before and after; a weak initial value takes the type that the body gives it.
+The results of branches must have the same structure and types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from wengert import errors
+from wengert.core import dtypes, tree
+from wengert.core.array import ArrayType, as_array
+from wengert.core.interpreter import location
+from wengert.core.primitive import Value
+from wengert.core.program import Program, Variable
+from wengert.core.tracing import trace
+from wengert.passes.dce import eliminate
+from wengert.primitives.cast import convert
+from wengert.transforms.control.programs import all_typed, closed_trace, fresh, rearranged
+
+
+class Body(NamedTuple):
+    """A traced function.
+
+    Attributes:
+      program: captured values, arguments -> results.
+      captured: the values of its leading inputs.
+      out_tree: the structure of the result.
+    """
+
+    program: Program
+    captured: tuple[Any, ...]
+    out_tree: Any
+
+    @property
+    def out_types(self) -> list[ArrayType]:
+        """Types of the results."""
+        return self.program.out_types
+
+    def with_out_types(self, types: Sequence[ArrayType]) -> Body:
+        """The same with other weak flags of the results."""
+        if self.out_types == list(types):
+            return self
+        program = closed_trace(
+            lambda values: all_typed(self.program.evaluate(*values), types),
+            self.program.in_types,
+        )
+        return self._replace(program=program)
+
+
+def traced(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[ArrayType]) -> Body:
+    """Trace a function of the arguments in a tree."""
+    out_tree: Any = None
+
+    def call(tracers: list[Any]) -> list[Any]:
+        nonlocal out_tree
+        out_leaves, out_tree = tree.flatten(fun(*tree.unflatten(in_tree, tracers)))
+        return [as_array(leaf) for leaf in out_leaves]
+
+    program = eliminate(trace(call, types))
+    return Body(program.closed(), program.constant_values, out_tree)
+
+
+# -- loops -------------------------------------------------------------------------------------
+
+
+class Carried(NamedTuple):
+    """The body of a loop, with initial values that fit."""
+
+    body: Body
+    initial: list[Value]
+
+
+def settle(
+    name: str,
+    body_of: Callable[[list[ArrayType]], Body],
+    initial: Sequence[Value],
+    paths: Callable[[], list[str]],
+) -> Carried:
+    """Make the carry have the same type before and after an iteration.
+
+    Args:
+      name: of the loop, for messages.
+      body_of: the body, for these types of the carry; the carry comes first in its results.
+      initial: the initial values.
+      paths: where they are in the user's tree.
+
+    Raises:
+      CarryTypeError: when the body changes the type of something that is not weak.
+    """
+    values = [*initial]
+    while True:
+        types = [v.type for v in values]
+        body = body_of(types)
+        out = body.out_types[: len(types)]
+        joined = [_joined(before, after) for before, after in zip(types, out, strict=True)]
+        if joined == types:
+            return Carried(body.with_out_types([*types, *body.out_types[len(types) :]]), values)
+        if any(j is None for j in joined):
+            changes = [
+                (path, before, after)
+                for path, before, after, j in zip(paths(), types, out, joined, strict=True)
+                if j is None
+            ]
+            raise errors.CarryTypeError(name, changes, location())
+        values = [
+            v if j == v.type else convert(v, dtype=j.dtype, weak=j.weak_type)
+            for v, j in zip(values, joined, strict=True)
+        ]
+
+
+def _joined(before: ArrayType, after: ArrayType) -> ArrayType | None:
+    """The type a value of the carry should start with; None where there is none."""
+    if before.shape != after.shape:
+        return None
+    if before.dtype == after.dtype:
+        return ArrayType(before.shape, before.dtype, before.weak_type and after.weak_type)
+    if not before.weak_type:
+        return None
+    dtype, weak = dtypes.lattice_join(((before.dtype, True), (after.dtype, after.weak_type)))
+    if dtype == before.dtype:
+        return None
+    return ArrayType(before.shape, dtype, weak)
+
+
+def check_structure(name: str, got: Any, expected: Any) -> None:
+    """Raise unless the carry has the same structure after an iteration as before.
+
+    Raises:
+      TreeError: when it has not.
+    """
+    if got != expected:
+        raise errors.TreeError(
+            f"the carry that the body of {name} returns", got, "the initial carry", expected
+        )
+
+
+# -- branches ----------------------------------------------------------------------------------
+
+
+class Branches(NamedTuple):
+    """Branches that take the same operands.
+
+    Attributes:
+      programs: captured values of all, operands -> results.
+      captured: those values.
+      out_tree: the structure of the result.
+    """
+
+    programs: tuple[Program, ...]
+    captured: list[Any]
+    out_tree: Any
+
+
+def branches(
+    name: str,
+    functions: Sequence[Callable[..., Any]],
+    names: Sequence[str],
+    in_tree: tree.TreeDef,
+    types: Sequence[ArrayType],
+) -> Branches:
+    """Trace the branches of a conditional.
+
+    Raises:
+      TreeError, BranchTypeError: when their results do not fit.
+    """
+    bodies = [traced(f, in_tree, types) for f in functions]
+    first = bodies[0]
+    for body, label in zip(bodies[1:], names[1:], strict=True):
+        if body.out_tree != first.out_tree:
+            raise errors.TreeError(
+                f"the result of {label}", body.out_tree, f"that of {names[0]}", first.out_tree
+            )
+    out_types = _common_types(name, bodies, names)
+    bodies = [body.with_out_types(out_types) for body in bodies]
+    captured: dict[int, Any] = {id(v): v for body in bodies for v in body.captured}
+    return Branches(
+        tuple(_taking(body, list(captured.values())) for body in bodies),
+        list(captured.values()),
+        first.out_tree,
+    )
+
+
+def _common_types(name: str, bodies: Sequence[Body], names: Sequence[str]) -> list[ArrayType]:
+    """The types of the results, weak where all are."""
+    columns = [*zip(*(body.out_types for body in bodies), strict=True)]
+    paths = tree.leaf_paths(tree.unflatten(bodies[0].out_tree, [0] * len(columns)))
+    differences = [
+        (path, [*zip(names, column, strict=True)])
+        for path, column in zip(paths, columns, strict=True)
+        if len({(t.shape, t.dtype) for t in column}) > 1
+    ]
+    if differences:
+        raise errors.BranchTypeError(name, differences, location())
+    return [
+        ArrayType(column[0].shape, column[0].dtype, all(t.weak_type for t in column))
+        for column in columns
+    ]
+
+
+def _taking(body: Body, captured: Sequence[Any]) -> Program:
+    """The program of a branch, which takes what any of the branches has captured."""
+    program = body.program
+    count = len(body.captured)
+    own: dict[int, Variable] = {
+        id(v): variable
+        for v, variable in zip(body.captured, program.inputs[:count], strict=True)
+    }
+    inputs = [own.get(id(v)) or fresh([v.type])[0] for v in captured]
+    return rearranged(program, [*inputs, *program.inputs[count:]], program.outputs)
