@@ -248,3 +248,30 @@ def shuffle_mask(places: Sequence[int]) -> Any:
     """The constant that tells a shuffle where its lanes come from."""
     i32 = ir.IntType(32)
     return ir.Constant(ir.VectorType(i32, len(places)), [ir.Constant(i32, p) for p in places])
+
+
+def spread_rows(
+    code: Code,
+    name: str,
+    count: int,
+    captured: Sequence[Any],
+    row: Callable[[Code, Sequence[Any], Any], None],
+    worthwhile: bool,
+) -> None:
+    """`row(code, captured, i)` for `0 <= i < count`; on all threads where worthwhile."""
+    if not worthwhile or count < 2:
+        with code.loop(count) as i:
+            row(code, captured, i)
+        return
+    chunk = -(-count // min(count, _BLOCKS))
+
+    def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
+        first = code.builder.mul(block, code.int64(chunk))
+        last = code.builder.add(first, code.int64(chunk))
+        if count % chunk:
+            end = code.int64(count)
+            last = code.builder.select(code.builder.icmp_signed("<", last, end), last, end)
+        with code.loop(last, first) as i:
+            row(code, captured, i)
+
+    code.parallel(name, -(-count // chunk), captured, body)
