@@ -127,12 +127,13 @@ def batch_flat(
     tracers = [
         v if d is None else BatchTracer(own, v, d) for v, d in zip(values, dims, strict=True)
     ]
+    after = tag is not None and own.alive
+    own.alive = True  # a rule may run when the vmap that it came from has ended
     try:
         with interpreter:
             outputs = call(tracers)
     finally:
-        if tag is None:
-            own.alive = False
+        own.alive = after
     out, out_dims = [], []
     for o in outputs:
         mine = type(o) is BatchTracer and o.tag is own
