@@ -224,11 +224,11 @@ def _lines(program: Program, fresh: Iterator[str]) -> list[str]:
     if program.constants:
         lines += [f"  constant {typed(variable)}" for variable in program.constants]
     for equation in program.equations:
-        inner = [p for p in equation.params.values() if isinstance(p, Program)]
+        inner = [p for value in equation.params.values() for p in _programs(value)]
         params = [
             f"{key}={_short(value)}"
             for key, value in equation.params.items()
-            if not isinstance(value, Program)
+            if not _programs(value)
         ]
         operands = ", ".join([*map(name, equation.inputs), *params])
         left = ", ".join(map(typed, equation.outputs))
@@ -238,6 +238,12 @@ def _lines(program: Program, fresh: Iterator[str]) -> list[str]:
     lines.append(f"  return {', '.join(map(name, program.outputs))}")
     lines.append("}")
     return lines
+
+
+def _programs(value: Any) -> list[Program]:
+    """The programs that a parameter is, or that it is a tuple of."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [v for v in values if isinstance(v, Program)]
 
 
 def _short(value: Any) -> str:

@@ -1,38 +1,76 @@
 """Control flow taken apart: which operand, variable and result belong together.
 
-A `cond`, `while` or `scan` equation and its blocks refer to the same values by position. Passes
-that move, merge or drop values would have to keep many positions in step; here each value is
-one record. A pass takes an equation apart (`take_apart`), edits the records, and puts the
-equation together again (`equation`). Blocks are closed: what they use of outside are operands.
+A `cond`, a loop and its blocks refer to the same values by position. Passes that move, merge or
+drop values would have to keep many positions in step; here each value is one record. A pass
+takes an equation apart (`take_apart`), edits the records, and puts the equation together again
+(`equation`). Blocks are closed: what they use of outside are operands.
 
 The layouts, with `*` before lists:
 
 - `cond`: operands `index, *values`; each of `branches` takes `*values`;
-- `while`: operands `*cond_consts, *body_consts, *carry`; `cond` takes the first and the
-  carry, `body` the second and the carry; `cond_count` and `body_count` say how many;
 - `scan`: operands `*consts, *carry, *xs`; `body` maps `*consts, *carry, *slices of xs` to
-  `*carry, *slices of ys`; `consts` and `carry` say how many.
+  `*carry, *slices of ys`; `consts` and `carry` say how many;
+- `while`: operands `*cond_consts, *consts, *carry`; `cond` takes the first and the carry,
+  `body` the second and the carry; `cond_count` and `body_count` say how many;
+- `sweeps`: the same with several `phases` instead of one body, each with `states[k]` carries;
+  a phase takes `*consts`, the records of all earlier phases, and its carries, and gives these
+  and its own records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Any
 
-from wengert.core.array import ArrayType
 from wengert.core.interpreter import Params
-from wengert.core.primitive import Primitive
-from wengert.core.program import Atom, Equation, Literal, Program, Variable
-from wengert.passes.blocks import Blocks, Pass
-from wengert.passes.literals import number, typed_literal, weak_params
-from wengert.primitives.cast import convert
+from wengert.core.program import Atom, Equation, Program, Variable
 
 #: What stands for a variable that was replaced.
 Replaced = dict[Any, Atom]
 
 
+class Block:
+    """The inside of a program.
+
+    Attributes:
+      equations: its equations.
+      replaced: atoms that stand for its variables when it is put together.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.equations = list(program.equations)
+        self.replaced: Replaced = {}
+
+    def program(self, inputs: Iterable[Variable], outputs: Iterable[Atom]) -> Program:
+        """The block as a program."""
+        put = self.replaced
+        equations = replace_inputs(self.equations, put)
+        return Program([*inputs], (), (), equations, [put.get(a, a) for a in outputs])
+
+
+def replace_inputs(equations: Sequence[Equation], replaced: Replaced) -> list[Equation]:
+    """Equations with atoms instead of some variables."""
+    if not replaced:
+        return list(equations)
+    keys = replaced.keys()
+    return [
+        e
+        if keys.isdisjoint(e.inputs)
+        else with_inputs(e, [replaced.get(a, a) for a in e.inputs])
+        for e in equations
+    ]
+
+
+def with_inputs(equation: Equation, inputs: Sequence[Atom]) -> Equation:
+    """The same equation with other operands."""
+    return Equation(
+        equation.primitive, inputs, equation.outputs, equation.params, equation.location
+    )
+
+
 class Value:
-    """A value of the outside that blocks use: its atom there, its variable in each block."""
+    """A value of outside that blocks use: its atom there, its variable in each block."""
 
     __slots__ = ("operand", "variables")
 
@@ -46,20 +84,27 @@ class Carry:
 
     Attributes:
       initial: the operand it starts with.
-      variables: what the body (and, in a `while`, then the condition) calls it.
+      variable: what the body calls it.
+      tested: what the condition of a `while` calls it.
       final: what the body computes for the next iteration.
       result: the variable of the equation for its last value.
     """
 
-    __slots__ = ("final", "initial", "result", "variables")
+    __slots__ = ("final", "initial", "result", "tested", "variable")
 
     def __init__(
-        self, initial: Atom, variables: tuple[Variable, ...], final: Atom, result: Variable
+        self,
+        initial: Atom,
+        variable: Variable,
+        final: Atom,
+        result: Variable,
+        tested: Variable | None = None,
     ) -> None:
         self.initial = initial
-        self.variables = variables
+        self.variable = variable
         self.final = final
         self.result = result
+        self.tested = tested
 
 
 class Result:
@@ -72,160 +117,179 @@ class Result:
         self.atoms = atoms
 
 
-def replace_inputs(equations: Sequence[Equation], replaced: Mapping[Any, Atom]) -> list[Any]:
-    """Equations with atoms instead of some variables."""
-    if not replaced:
-        return list(equations)
-    return [
-        e
-        if replaced.keys().isdisjoint(e.inputs)
-        else Equation(
-            e.primitive,
-            [replaced.get(a, a) for a in e.inputs],
-            e.outputs,
-            e.params,
-            e.location,
+class Record:
+    """What a phase of a loop leaves for later phases, and what these call it."""
+
+    __slots__ = ("atom", "variables")
+
+    def __init__(self, atom: Atom) -> None:
+        self.atom = atom
+        self.variables: list[Variable] = []
+
+
+class Parts:
+    """Control flow taken apart; `source` is the equation it was."""
+
+    def __init__(self, equation: Equation) -> None:
+        self.source = equation
+
+    def equation(self) -> Equation:
+        """The records as an equation."""
+        raise NotImplementedError(type(self).__name__)
+
+    def rebuilt(
+        self, operands: Iterable[Atom], results: Iterable[Variable], params: Params
+    ) -> Equation:
+        """The equation with other operands, results and some other parameters."""
+        source = self.source
+        return Equation(
+            source.primitive,
+            [*operands],
+            [*results],
+            {**source.params, **params},
+            source.location,
         )
-        for e in equations
-    ]
 
 
-class Scan:
+class Scan(Parts):
     """A `scan` taken apart."""
 
     def __init__(self, equation: Equation) -> None:
-        self.source = equation
+        super().__init__(equation)
         params = equation.params
         body: Program = params["body"]
-        consts, carried = params["consts"], params["consts"] + params["carry"]
-        count = params["carry"]
-        operands, variables, outputs = equation.inputs, body.inputs, equation.outputs
+        self.body = Block(body)
         self.length: int = params["length"]
-        self.equations = list(body.equations)
-        self.consts = [
-            Value(o, v) for o, v in zip(operands[:consts], variables[:consts], strict=True)
-        ]
+        operands, variables = iter(equation.inputs), iter(body.inputs)
+        finals, results = iter(body.outputs), iter(equation.outputs)
+        self.consts = [Value(next(operands), next(variables)) for _ in range(params["consts"])]
         self.carries = [
-            Carry(o, (v,), final, result)
-            for o, v, final, result in zip(
-                operands[consts:carried],
-                variables[consts:carried],
-                body.outputs[:count],
-                outputs[:count],
-                strict=True,
-            )
+            Carry(next(operands), next(variables), next(finals), next(results))
+            for _ in range(params["carry"])
         ]
-        self.xs = [
-            Value(o, v) for o, v in zip(operands[carried:], variables[carried:], strict=True)
-        ]
-        self.ys = [
-            Result(v, atom)
-            for v, atom in zip(outputs[count:], body.outputs[count:], strict=True)
-        ]
-        #: Atoms that stand for variables of the body.
-        self.replaced: Replaced = {}
+        self.xs = [Value(o, v) for o, v in zip(operands, variables, strict=True)]
+        self.ys = [Result(v, atom) for v, atom in zip(results, finals, strict=True)]
 
     def equation(self) -> Equation:
-        """The records as an equation."""
-        put = self.replaced
-        finals = [*(c.final for c in self.carries), *(y.atoms[0] for y in self.ys)]
         variables = [
             *(v.variables[0] for v in self.consts),
-            *(c.variables[0] for c in self.carries),
+            *(c.variable for c in self.carries),
             *(v.variables[0] for v in self.xs),
         ]
-        equations = replace_inputs(self.equations, put)
-        body = Program(variables, (), (), equations, [put.get(a, a) for a in finals])
-        params = {
-            **self.source.params,
-            "body": body,
-            "consts": len(self.consts),
-            "carry": len(self.carries),
-        }
-        operands = [
-            *(v.operand for v in self.consts),
-            *(c.initial for c in self.carries),
-            *(v.operand for v in self.xs),
-        ]
-        results = [*(c.result for c in self.carries), *(y.variable for y in self.ys)]
-        return Equation(self.source.primitive, operands, results, params, self.source.location)
+        finals = [*(c.final for c in self.carries), *(y.atoms[0] for y in self.ys)]
+        return self.rebuilt(
+            [
+                *(v.operand for v in self.consts),
+                *(c.initial for c in self.carries),
+                *(v.operand for v in self.xs),
+            ],
+            [*(c.result for c in self.carries), *(y.variable for y in self.ys)],
+            {
+                "body": self.body.program(variables, finals),
+                "consts": len(self.consts),
+                "carry": len(self.carries),
+            },
+        )
 
 
-class While:
-    """A `while` taken apart."""
+class Phase(Block):
+    """The body of a `while`, or one phase of `sweeps`."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self.carries: list[Carry] = []
+        self.records: list[Record] = []
+
+
+class Loop(Parts):
+    """A `while` or `sweeps` taken apart; constants have a variable in each phase."""
 
     def __init__(self, equation: Equation) -> None:
-        self.source = equation
+        super().__init__(equation)
         params = equation.params
-        cond, body = params["cond"], params["body"]
-        m, n = params["cond_count"], params["body_count"]
-        operands = equation.inputs
-        self.cond_equations = list(cond.equations)
-        self.equations = list(body.equations)
+        self.is_while = "body" in params
+        programs: Sequence[Program] = (params["body"],) if self.is_while else params["phases"]
+        cond: Program = params["cond"]
+        count = params["body_count" if self.is_while else "consts"]
+        states = (len(equation.outputs),) if self.is_while else params["states"]
+        self.test = Block(cond)
         self.predicate: Atom = cond.outputs[0]
+        operands, results = iter(equation.inputs), iter(equation.outputs)
+        tested = iter(cond.inputs)
         self.cond_consts = [
-            Value(o, v) for o, v in zip(operands[:m], cond.inputs[:m], strict=True)
+            Value(next(operands), next(tested)) for _ in range(params["cond_count"])
         ]
         self.consts = [
-            Value(o, v) for o, v in zip(operands[m : m + n], body.inputs[:n], strict=True)
+            Value(next(operands), *(p.inputs[i] for p in programs)) for i in range(count)
         ]
-        self.carries = [
-            Carry(o, (inner, tested), final, result)
-            for o, inner, tested, final, result in zip(
-                operands[m + n :],
-                body.inputs[n:],
-                cond.inputs[m:],
-                body.outputs,
-                equation.outputs,
-                strict=True,
-            )
-        ]
-        #: Atoms that stand for variables of the body and of the condition.
-        self.replaced: Replaced = {}
+        self.phases: list[Phase] = []
+        for program, carried in zip(programs, states, strict=True):
+            phase = Phase(program)
+            variables = iter(program.inputs[count:])
+            for record in chain.from_iterable(p.records for p in self.phases):
+                record.variables.append(next(variables))
+            finals = iter(program.outputs)
+            phase.carries = [
+                Carry(o, v, f, r, None if self.phases else next(tested))
+                for o, v, f, r in islice(
+                    zip(operands, variables, finals, results, strict=False), carried
+                )
+            ]
+            phase.records = [Record(atom) for atom in finals]
+            self.phases.append(phase)
 
     def equation(self) -> Equation:
-        """The records as an equation."""
-        put = self.replaced
-        cond = Program(
+        carries = [c for phase in self.phases for c in phase.carries]
+        tested = [c.tested for c in self.phases[0].carries if c.tested is not None]
+        own = [v.variables[0] for v in self.cond_consts]
+        test = self.test.program([*own, *tested], [self.predicate])
+        programs = tuple(self._program(i) for i in range(len(self.phases)))
+        params: Params = {"cond": test, "cond_count": len(self.cond_consts)}
+        if self.is_while:
+            params |= {"body": programs[0], "body_count": len(self.consts)}
+        else:
+            states = tuple(len(phase.carries) for phase in self.phases)
+            params |= {"phases": programs, "consts": len(self.consts), "states": states}
+        return self.rebuilt(
             [
-                *(v.variables[0] for v in self.cond_consts),
-                *(c.variables[1] for c in self.carries),
+                *(v.operand for v in (*self.cond_consts, *self.consts)),
+                *(c.initial for c in carries),
             ],
-            (),
-            (),
-            replace_inputs(self.cond_equations, put),
-            [put.get(self.predicate, self.predicate)],
+            [c.result for c in carries],
+            params,
         )
-        body = Program(
-            [*(v.variables[0] for v in self.consts), *(c.variables[0] for c in self.carries)],
-            (),
-            (),
-            replace_inputs(self.equations, put),
-            [put.get(c.final, c.final) for c in self.carries],
-        )
-        params = {
-            **self.source.params,
-            "cond": cond,
-            "body": body,
-            "cond_count": len(self.cond_consts),
-            "body_count": len(self.consts),
-        }
-        operands = [
-            *(v.operand for v in (*self.cond_consts, *self.consts)),
-            *(c.initial for c in self.carries),
+
+    def _program(self, number: int) -> Program:
+        phase = self.phases[number]
+        received = [
+            record.variables[number - i - 1]
+            for i, earlier in enumerate(self.phases[:number])
+            for record in earlier.records
         ]
-        results = [c.result for c in self.carries]
-        return Equation(self.source.primitive, operands, results, params, self.source.location)
+        return phase.program(
+            [
+                *(v.variables[number] for v in self.consts),
+                *received,
+                *(c.variable for c in phase.carries),
+            ],
+            [*(c.final for c in phase.carries), *(r.atom for r in phase.records)],
+        )
+
+    def add_const(self, operand: Atom, variable: Variable, number: int) -> None:
+        """Make a variable of one phase a constant of the loop."""
+        variables = [Variable(variable.type) for _ in self.phases]
+        variables[number] = variable
+        self.consts.append(Value(operand, *variables))
 
 
-class Cond:
+class Cond(Parts):
     """A `cond` taken apart."""
 
     def __init__(self, equation: Equation) -> None:
-        self.source = equation
+        super().__init__(equation)
         branches: tuple[Program, ...] = equation.params["branches"]
+        self.branches = [Block(b) for b in branches]
         self.index, *operands = equation.inputs
-        self.equations = [list(b.equations) for b in branches]
         self.values = [
             Value(o, *variables)
             for o, *variables in zip(operands, *(b.inputs for b in branches), strict=True)
@@ -236,35 +300,25 @@ class Cond:
                 equation.outputs, *(b.outputs for b in branches), strict=True
             )
         ]
-        #: Atoms that stand for variables of the branches.
-        self.replaced: Replaced = {}
 
     def equation(self) -> Equation:
-        """The records as an equation."""
-        put = self.replaced
         branches = tuple(
-            Program(
-                [v.variables[i] for v in self.values],
-                (),
-                (),
-                replace_inputs(equations, put),
-                [put.get(r.atoms[i], r.atoms[i]) for r in self.results],
+            branch.program(
+                [v.variables[i] for v in self.values], [r.atoms[i] for r in self.results]
             )
-            for i, equations in enumerate(self.equations)
+            for i, branch in enumerate(self.branches)
         )
-        return Equation(
-            self.source.primitive,
+        return self.rebuilt(
             [self.index, *(v.operand for v in self.values)],
             [r.variable for r in self.results],
-            {**self.source.params, "branches": branches},
-            self.source.location,
+            {"branches": branches},
         )
 
 
-Parts = Scan | While | Cond
-_KINDS: dict[str, type[Scan] | type[While] | type[Cond]] = {
+_KINDS: dict[str, type[Scan] | type[Loop] | type[Cond]] = {
     "scan": Scan,
-    "while": While,
+    "while": Loop,
+    "sweeps": Loop,
     "cond": Cond,
 }
 
@@ -273,87 +327,3 @@ def take_apart(equation: Equation) -> Any:
     """The records of a control-flow equation, None for any other equation."""
     kind = _KINDS.get(equation.primitive.name)
     return None if kind is None else kind(equation)
-
-
-# -- the program around ----------------------------------------------------------------------
-
-
-class Surroundings:
-    """The program around control flow, while a pass writes it anew.
-
-    Attributes:
-      equations: what has been written so far.
-      replaced: atoms that stand for variables.
-    """
-
-    __slots__ = ("equations", "replaced")
-
-    def __init__(self) -> None:
-        self.equations: list[Equation] = []
-        self.replaced: Replaced = {}
-
-    def put(
-        self, primitive: Primitive, inputs: Sequence[Atom], params: Params, like: Equation
-    ) -> Variable:
-        """Write an application, at the user's line of another equation; gives its result."""
-        type_: ArrayType = primitive.type_rule(*(a.type for a in inputs), **params)
-        variable = Variable(type_)
-        self.equations.append(Equation(primitive, inputs, [variable], params, like.location))
-        return variable
-
-    def like(self, atom: Any, type_: ArrayType, source: Equation) -> Atom:
-        """The atom, or it with the weak flag of a type."""
-        if atom.type.weak_type == type_.weak_type:
-            return atom
-        if type(atom) is Literal:
-            return typed_literal(number(atom), type_.dtype, type_.weak_type)
-        return self.put(convert, [atom], weak_params(type_), source)
-
-    def splice(
-        self, program: Program, operands: Sequence[Atom], source: Equation
-    ) -> list[Atom]:
-        """Write the equations of a closed program; gives the atoms of its results."""
-        names: Replaced = {
-            v: self.like(a, v.type, source)
-            for v, a in zip(program.inputs, operands, strict=True)
-        }
-        for e in program.equations:
-            outputs = [Variable(v.type) for v in e.outputs]
-            inputs = [names.get(a, a) for a in e.inputs]
-            names.update(zip(e.outputs, outputs, strict=True))
-            self.equations.append(Equation(e.primitive, inputs, outputs, e.params, e.location))
-        return [names.get(a, a) for a in program.outputs]
-
-
-#: Edits the parts of an equation and writes what comes of them; false where all stays.
-Edit = Callable[[Any, Surroundings], bool]
-
-
-def edit_control(program: Program, whole: Pass, edit: Edit) -> Program:
-    """The program with its control flow edited, inside other control flow first.
-
-    Args:
-      whole: the pass itself, for the programs inside.
-      edit: what it does to one equation.
-    """
-    if not any(e.primitive.multiple_results for e in program.equations):
-        return program
-    blocks = Blocks(whole)
-    outside = Surroundings()
-    changed = False
-    for equation in program.equations:
-        new = equation
-        if not outside.replaced.keys().isdisjoint(equation.inputs):
-            [new] = replace_inputs([equation], outside.replaced)
-        if equation.primitive.multiple_results:
-            new = blocks(new)
-            parts = take_apart(new)
-            if parts is not None and edit(parts, outside):
-                changed = True
-                continue
-        changed = changed or new is not equation
-        outside.equations.append(new)
-    if not changed:
-        return program
-    outputs = [outside.replaced.get(a, a) for a in program.outputs]
-    return program.rebuilt(outside.equations, outputs)

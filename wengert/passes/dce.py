@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wengert.core.program import Atom, Equation, Program
-from wengert.passes.blocks import Blocks, has_effects
-from wengert.passes.control import Carry, Cond, Scan, While, take_apart
+from wengert.passes.blocks import Blocks, has_effects, programs
+from wengert.passes.control import Block, Carry, Cond, Loop, Scan, take_apart
 
 
 def eliminate(program: Program) -> Program:
@@ -72,10 +72,17 @@ def _trimmed(equation: Equation, needed: set[Any]) -> Equation:
     elif isinstance(parts, Scan):
         _trim_scan(parts, needed)
     else:
-        _trim_while(parts, needed)
+        _trim_loop(parts, needed)
     new = parts.equation()
-    same = len(new.inputs) == len(equation.inputs) and len(new.outputs) == len(equation.outputs)
-    return equation if same else new
+    return equation if _same_signature(equation, new) else new
+
+
+def _same_signature(old: Equation, new: Equation) -> bool:
+    """Whether nothing was trimmed: as many operands, results, and results of each block."""
+    pairs = zip(programs(old.params), programs(new.params), strict=True)
+    return (len(old.inputs), len(old.outputs)) == (len(new.inputs), len(new.outputs)) and all(
+        len(a.outputs) == len(b.outputs) for a, b in pairs
+    )
 
 
 def read_by(equations: Sequence[Equation], atoms: Iterable[Atom]) -> set[Any]:
@@ -90,41 +97,52 @@ def read_by(equations: Sequence[Equation], atoms: Iterable[Atom]) -> set[Any]:
 def _trim_cond(parts: Cond, needed: set[Any]) -> None:
     parts.results = [r for r in parts.results if r.variable in needed]
     read: set[Any] = set()
-    for i, equations in enumerate(parts.equations):
-        read |= read_by(equations, [r.atoms[i] for r in parts.results])
+    for i, branch in enumerate(parts.branches):
+        read |= read_by(branch.equations, [r.atoms[i] for r in parts.results])
     parts.values = [v for v in parts.values if not read.isdisjoint(v.variables)]
 
 
 def _trim_scan(parts: Scan, needed: set[Any]) -> None:
     parts.ys = [y for y in parts.ys if y.variable in needed]
-    roots = [y.atoms[0] for y in parts.ys]
     live = [c for c in parts.carries if c.result in needed]
-    parts.carries, read = _live_carries(parts.equations, parts.carries, live, roots)
+    roots = [y.atoms[0] for y in parts.ys]
+    parts.carries, read = _live_carries(parts.body, parts.carries, live, roots)
     parts.consts = [v for v in parts.consts if v.variables[0] in read]
     parts.xs = [v for v in parts.xs if v.variables[0] in read]
 
 
-def _trim_while(parts: While, needed: set[Any]) -> None:
-    tested = read_by(parts.cond_equations, [parts.predicate])
-    live = [c for c in parts.carries if c.result in needed or c.variables[1] in tested]
-    parts.carries, read = _live_carries(parts.equations, parts.carries, live, [])
-    parts.consts = [v for v in parts.consts if v.variables[0] in read]
+def _trim_loop(parts: Loop, needed: set[Any]) -> None:
+    """Trim the last phase first: what it does not read of earlier ones is no record."""
+    tested = read_by(parts.test.equations, [parts.predicate])
     parts.cond_consts = [v for v in parts.cond_consts if v.variables[0] in tested]
+    wanted: set[int] = set()
+    reads: list[set[Any]] = [set() for _ in parts.phases]
+    for k, phase in reversed([*enumerate(parts.phases)]):
+        live = [c for c in phase.carries if c.result in needed or c.tested in tested]
+        phase.records = [r for r in phase.records if id(r) in wanted]
+        roots = [r.atom for r in phase.records]
+        # a loop keeps its phases, and a phase something to do
+        live = live or phase.carries
+        phase.carries, reads[k] = _live_carries(phase, phase.carries, live, roots)
+        for i, earlier in enumerate(parts.phases[:k]):
+            wanted.update(id(r) for r in earlier.records if r.variables[k - i - 1] in reads[k])
+    parts.consts = [
+        value
+        for value in parts.consts
+        if any(v in read for v, read in zip(value.variables, reads, strict=True))
+    ]
 
 
 def _live_carries(
-    equations: Sequence[Equation],
-    carries: list[Carry],
-    live: list[Carry],
-    roots: Sequence[Atom],
+    block: Block, carries: list[Carry], live: list[Carry], roots: Sequence[Atom]
 ) -> tuple[list[Carry], set[Any]]:
     """The carries that live ones depend on, over any number of iterations; what is read."""
-    makers = {v: e for e in equations for v in e.outputs}
-    owners = {c.variables[0]: c for c in carries}
+    makers = {v: e for e in block.equations for v in e.outputs}
+    owners = {c.variable: c for c in carries}
     alive = set(map(id, live))
     read: set[Any] = set()
     pending: list[Any] = [*roots, *(c.final for c in live)]
-    pending += [a for e in equations if has_effects(e) for a in e.inputs]
+    pending += [a for e in block.equations if has_effects(e) for a in e.inputs]
     while pending:
         atom = pending.pop()
         if atom in read:

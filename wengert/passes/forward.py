@@ -17,19 +17,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
-from wengert.passes.control import (
-    Carry,
-    Cond,
-    Replaced,
-    Result,
-    Scan,
-    Surroundings,
-    Value,
-    While,
-    edit_control,
-)
+from wengert.passes.control import Block, Carry, Cond, Loop, Replaced, Result, Scan, Value
 from wengert.passes.cse import Keys
 from wengert.passes.literals import atom_key, equal_atoms, number, typed_literal
+from wengert.passes.surroundings import Surroundings, edit_control
 from wengert.primitives.basis import broadcast_in_dim
 
 
@@ -49,29 +40,52 @@ def _edit(parts: Any, outside: Surroundings) -> bool:
     if isinstance(parts, Cond):
         return _edit_cond(parts, outside)
     before = _sizes(parts)
-    _fix_carries(parts, outside)
-    _merge_carries(parts, outside)
-    constants = [parts.consts] if isinstance(parts, Scan) else [parts.consts, parts.cond_consts]
-    for values in constants:
-        values[:] = _merged(values, parts.replaced)
     if isinstance(parts, Scan):
-        parts.xs = _merged(parts.xs, parts.replaced)
-        _forward_stacks(parts, outside)
-    if _sizes(parts) == before and not parts.replaced:
+        _forward_scan(parts, outside)
+    else:
+        _forward_loop(parts, outside)
+    if _sizes(parts) == before:
         return False
     outside.equations.append(parts.equation())
     return True
 
 
-def _sizes(parts: Any) -> tuple[int, ...]:
-    others = (parts.xs, parts.ys) if isinstance(parts, Scan) else (parts.cond_consts,)
-    return tuple(map(len, (parts.consts, parts.carries, *others)))
+def _sizes(parts: Any) -> Any:
+    if isinstance(parts, Scan):
+        return tuple(map(len, (parts.consts, parts.carries, parts.xs, parts.ys)))
+    carries = [len(phase.carries) for phase in parts.phases]
+    return len(parts.cond_consts), len(parts.consts), carries
+
+
+def _forward_scan(parts: Scan, outside: Surroundings) -> None:
+    source, body = parts.source, parts.body
+    origins: Replaced = {v.variables[0]: v.operand for v in parts.consts}
+    parts.carries, fixed = _fixed_carries(parts.carries, origins, outside, source)
+    parts.consts += [Value(c.initial, c.variable) for c in fixed]
+    parts.carries = _merged_carries(parts.carries, body, None, outside)
+    parts.consts = _merged(parts.consts, [body])
+    parts.xs = _merged(parts.xs, [body])
+    _forward_stacks(parts, outside)
+
+
+def _forward_loop(parts: Loop, outside: Surroundings) -> None:
+    for k, phase in enumerate(parts.phases):
+        origins: Replaced = {v.variables[k]: v.operand for v in parts.consts}
+        phase.carries, fixed = _fixed_carries(phase.carries, origins, outside, parts.source)
+        for carry in fixed:
+            parts.add_const(carry.initial, carry.variable, k)
+            if carry.tested is not None:
+                parts.cond_consts.append(Value(carry.initial, carry.tested))
+        test = None if k else parts.test
+        phase.carries = _merged_carries(phase.carries, phase, test, outside)
+    parts.consts = _merged(parts.consts, parts.phases)
+    parts.cond_consts = _merged(parts.cond_consts, [parts.test])
 
 
 # -- operands --------------------------------------------------------------------------------
 
 
-def _merged(values: Sequence[Value], replaced: Replaced) -> list[Value]:
+def _merged(values: Sequence[Value], blocks: Sequence[Block]) -> list[Value]:
     """Values without literals and repetitions, which are written into the blocks."""
     kept: list[Value] = []
     known: dict[Any, Value] = {}
@@ -79,75 +93,79 @@ def _merged(values: Sequence[Value], replaced: Replaced) -> list[Value]:
         operand: Any = value.operand
         types = [v.type for v in value.variables]
         if type(operand) is Literal:
-            for variable, type_ in zip(value.variables, types, strict=True):
-                replaced[variable] = typed_literal(
+            for block, variable, type_ in zip(blocks, value.variables, types, strict=True):
+                block.replaced[variable] = typed_literal(
                     number(operand), type_.dtype, type_.weak_type
                 )
             continue
         first = known.setdefault(operand, value)
         if first is value or [v.type for v in first.variables] != types:
             kept.append(value)
-        else:
-            replaced.update(zip(value.variables, first.variables, strict=True))
+            continue
+        for block, variable, other in zip(
+            blocks, value.variables, first.variables, strict=True
+        ):
+            block.replaced[variable] = other
     return kept
 
 
 # -- carries ---------------------------------------------------------------------------------
 
 
-def _fix_carries(parts: Scan | While, outside: Surroundings) -> None:
-    """Carries that never change become constants."""
-    origins: dict[Any, Atom] = {v.variables[0]: v.operand for v in parts.consts}
-    moving = []
-    for carry in parts.carries:
+def _fixed_carries(
+    carries: Sequence[Carry], origins: Replaced, outside: Surroundings, source: Equation
+) -> tuple[list[Carry], list[Carry]]:
+    """Carries that change, and those that never do: their results are what they start with."""
+    moving, fixed = [], []
+    for carry in carries:
         final = origins.get(carry.final, carry.final)
-        if carry.final is not carry.variables[0] and not equal_atoms([final, carry.initial]):
+        if carry.final is not carry.variable and not equal_atoms([final, carry.initial]):
             moving.append(carry)
             continue
-        parts.consts.append(Value(carry.initial, carry.variables[0]))
-        if isinstance(parts, While):
-            parts.cond_consts.append(Value(carry.initial, carry.variables[1]))
-        outside.replaced[carry.result] = outside.like(
-            carry.initial, carry.result.type, parts.source
-        )
-    parts.carries = moving
+        fixed.append(carry)
+        outside.replaced[carry.result] = outside.like(carry.initial, carry.result.type, source)
+    return moving, fixed
 
 
-def _merge_carries(parts: Scan | While, outside: Surroundings) -> None:
-    """Carries that start equal and are computed equally are one."""
+def _merged_carries(
+    carries: Sequence[Carry], body: Block, test: Block | None, outside: Surroundings
+) -> list[Carry]:
+    """Carries in which those that start equal and are computed equally are one."""
     kept: list[Carry] = []
     known: dict[Any, Carry] = {}
-    for carry in parts.carries:
-        key = (*map(atom_key, (carry.initial, carry.final)), *(v.type for v in carry.variables))
-        first = known.setdefault(key, carry)
+    for carry in carries:
+        variables = (carry.variable, carry.tested or carry.variable)
+        types = (*(v.type for v in variables), carry.result.type)
+        first = known.setdefault((atom_key(carry.initial), atom_key(carry.final), types), carry)
         if first is carry:
             kept.append(carry)
-        else:
-            parts.replaced.update(zip(carry.variables, first.variables, strict=True))
-            outside.replaced[carry.result] = first.result
-    parts.carries = kept
+            continue
+        outside.replaced[carry.result] = first.result
+        body.replaced[carry.variable] = first.variable
+        if test is not None and carry.tested is not None and first.tested is not None:
+            test.replaced[carry.tested] = first.tested
+    return kept
 
 
 # -- stacked results -------------------------------------------------------------------------
 
 
 def _forward_stacks(parts: Scan, outside: Surroundings) -> None:
-    stacks: dict[Any, Atom] = {v.variables[0]: v.operand for v in parts.xs}
-    held: dict[Any, Atom] = {v.variables[0]: v.operand for v in parts.consts}
+    stacks: Replaced = {v.variables[0]: v.operand for v in parts.xs}
+    held: Replaced = {v.variables[0]: v.operand for v in parts.consts}
     kept: list[Result] = []
     known: dict[Any, Result] = {}
     for y in parts.ys:
-        atom: Any = parts.replaced.get(y.atoms[0], y.atoms[0])
-        first = known.setdefault((atom_key(atom), y.variable.type), y)
+        variable = y.variable
+        atom: Any = parts.body.replaced.get(y.atoms[0], y.atoms[0])
+        first = known.setdefault((atom_key(atom), variable.type), y)
         if first is not y:
-            outside.replaced[y.variable] = outside.replaced.get(first.variable, first.variable)
+            outside.replaced[variable] = outside.replaced.get(first.variable, first.variable)
         elif atom in stacks:
-            outside.replaced[y.variable] = outside.like(
-                stacks[atom], y.variable.type, parts.source
-            )
+            outside.replaced[variable] = outside.like(stacks[atom], variable.type, parts.source)
         elif type(atom) is Literal or atom in held:
             operand = held.get(atom, atom)
-            outside.replaced[y.variable] = _repeated(operand, y, outside, parts.source)
+            outside.replaced[variable] = _repeated(operand, y, outside, parts.source)
         else:
             kept.append(y)
     parts.ys = kept
@@ -172,33 +190,36 @@ def _edit_cond(parts: Cond, outside: Surroundings) -> bool:
         for variable, atom in zip(source.outputs, atoms, strict=True):
             outside.replaced[variable] = outside.like(atom, variable.type, source)
         return True
-    count = len(parts.values)
-    parts.values = _merged(parts.values, parts.replaced)
-    origins: list[Replaced] = [
-        {v.variables[i]: v.operand for v in parts.values} for i in range(len(parts.equations))
-    ]
+    before = len(parts.values), len(parts.results)
+    parts.values = _merged(parts.values, parts.branches)
+    parts.results = _forward_results(parts, outside)
+    if before == (len(parts.values), len(parts.results)):
+        return False
+    outside.equations.append(parts.equation())
+    return True
+
+
+def _forward_results(parts: Cond, outside: Surroundings) -> list[Result]:
+    """The results that branches compute, each once."""
+    count = range(len(parts.branches))
+    origins: list[Replaced] = [{v.variables[i]: v.operand for v in parts.values} for i in count]
     kept: list[Result] = []
     known: dict[Any, Variable] = {}
     for result in parts.results:
-        atoms = [parts.replaced.get(a, a) for a in result.atoms]
-        outer = [o.get(a, a) for o, a in zip(origins, atoms, strict=True)]
-        outside_all = all(
-            type(a) is Literal or a in o for o, a in zip(origins, atoms, strict=True)
-        )
-        first = known.setdefault((*map(atom_key, atoms), result.variable.type), result.variable)
-        if first is not result.variable:
-            outside.replaced[result.variable] = outside.replaced.get(first, first)
-        elif outside_all and equal_atoms(outer):
-            outside.replaced[result.variable] = outside.like(
-                outer[0], result.variable.type, source
-            )
+        variable = result.variable
+        inner = [parts.branches[i].replaced.get(a, a) for i, a in enumerate(result.atoms)]
+        outer = [
+            atom if type(atom) is Literal else origin.get(atom)
+            for origin, atom in zip(origins, inner, strict=True)
+        ]
+        first = known.setdefault((*map(atom_key, inner), variable.type), variable)
+        if first is not variable:
+            outside.replaced[variable] = outside.replaced.get(first, first)
+        elif outer[0] is not None and equal_atoms(outer):
+            outside.replaced[variable] = outside.like(outer[0], variable.type, parts.source)
         else:
             kept.append(result)
-    if len(kept) == len(parts.results) and len(parts.values) == count:
-        return False
-    parts.results = kept
-    outside.equations.append(parts.equation())
-    return True
+    return kept
 
 
 def _known_branch(equation: Equation) -> Program | None:

@@ -14,8 +14,9 @@ from typing import Any
 from wengert.core import dtypes
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import has_effects
-from wengert.passes.control import Cond, Replaced, Scan, Surroundings, Value, edit_control
+from wengert.passes.control import Block, Loop, Replaced, Scan, Value
 from wengert.passes.rules.elementwise import broadcasts
+from wengert.passes.surroundings import Surroundings, edit_control
 from wengert.primitives import basis, shape
 from wengert.primitives.transcendental import pow
 
@@ -33,7 +34,7 @@ def hoist(program: Program) -> Program:
     >>> import wengert, wengert.numpy as wnp
     >>> from wengert import lax
     >>> def f(x, a):
-    ...     return lax.fori_loop(0, 3, lambda i, x: x * wnp.sin(a), x)
+    ...     return lax.scan(lambda x, _: (x * wnp.sin(a), None), x, length=3)[0]
     >>> [e.primitive.name for e in hoist(wengert.make_program(f)(1.0, 2.0)).equations]
     ['sin', 'scan']
     """
@@ -41,32 +42,56 @@ def hoist(program: Program) -> Program:
 
 
 def _edit(parts: Any, outside: Surroundings) -> bool:
-    if isinstance(parts, Cond) or not parts.consts:
+    if isinstance(parts, Scan):
+        if not parts.length:
+            return False
+        more = _moved(parts.body, parts.consts, 0, True, outside, parts.source)
+        parts.consts += [Value(operand, v) for operand, v in more]
+        changed = bool(more)
+    elif isinstance(parts, Loop):
+        more = _moved(parts.test, parts.cond_consts, 0, False, outside, parts.source)
+        parts.cond_consts += [Value(operand, v) for operand, v in more]
+        changed = bool(more)
+        for k, phase in enumerate(parts.phases):
+            more = _moved(phase, parts.consts, k, False, outside, parts.source)
+            for operand, variable in more:
+                parts.add_const(operand, variable, k)
+            changed = changed or bool(more)
+    else:
         return False
-    if isinstance(parts, Scan) and not parts.length:
-        return False
-    invariant = _invariant(parts.equations, parts.consts, isinstance(parts, Scan))
+    if changed:
+        outside.equations.append(parts.equation())
+    return changed
+
+
+def _moved(
+    block: Block,
+    consts: Sequence[Value],
+    number: int,
+    everything: bool,
+    outside: Surroundings,
+    source: Equation,
+) -> list[tuple[Atom, Variable]]:
+    """Move equations out of a block; gives what was moved: its name outside, and inside."""
+    invariant = _invariant(block.equations, {v.variables[number] for v in consts}, everything)
     moved = [e for e in invariant if _is_small(e)]
     if not moved:
-        return False
+        return []
     names: Replaced = {
-        v.variables[0]: outside.like(v.operand, v.variables[0].type, parts.source)
-        for v in parts.consts
+        v.variables[number]: outside.like(v.operand, v.variables[number].type, source)
+        for v in consts
     }
     for equation in _with_dependencies(moved, invariant):
         _write_outside(equation, names, outside)
     gone = set(map(id, moved))
-    parts.equations = [e for e in parts.equations if id(e) not in gone]
-    parts.consts += [Value(names[v], v) for e in moved for v in e.outputs]
-    outside.equations.append(parts.equation())
-    return True
+    block.equations = [e for e in block.equations if id(e) not in gone]
+    return [(names[v], v) for e in moved for v in e.outputs]
 
 
 def _invariant(
-    equations: Sequence[Equation], consts: Sequence[Value], everything: bool
+    equations: Sequence[Equation], fixed: set[Any], everything: bool
 ) -> list[Equation]:
-    """Equations that depend on constants of the loop alone, and may be moved."""
-    fixed: set[Any] = {v.variables[0] for v in consts}
+    """Equations that depend on fixed variables alone, and may be moved."""
     found = []
     for equation in equations:
         inputs = equation.inputs

@@ -19,7 +19,7 @@ from typing import Any
 from wengert.core.array import ArrayType
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.passes.blocks import programs, with_params
-from wengert.passes.control import Cond, Scan, Value, While, take_apart
+from wengert.passes.control import Cond, Loop, Scan, Value, take_apart
 from wengert.passes.literals import number, typed_literal, weak_params
 from wengert.primitives.cast import convert, optimization_barrier
 
@@ -193,21 +193,24 @@ class _Inliner:
         parts: Any = take_apart(equation)
         params = equation.params
         if isinstance(parts, Scan):
-            self.lead_in(params["body"], parts.consts)
-        elif isinstance(parts, While):
-            self.lead_in(params["cond"], parts.cond_consts)
-            self.lead_in(params["body"], parts.consts)
+            parts.consts += self.led_in(params["body"])
+        elif isinstance(parts, Loop):
+            parts.cond_consts += self.led_in(params["cond"])
+            phases = (params["body"],) if parts.is_while else params["phases"]
+            for k, phase in enumerate(phases):
+                for value in self.led_in(phase):
+                    parts.add_const(value.operand, value.variables[0], k)
         elif isinstance(parts, Cond):
             branches: tuple[Program, ...] = params["branches"]
             for i, branch in enumerate(branches):
-                for variable, value in zip(
-                    branch.constants, branch.constant_values, strict=True
-                ):
+                for value in self.led_in(branch):
+                    [variable] = value.variables
                     others = [Variable(variable.type) for _ in branches]
                     others[i] = variable
-                    parts.values.append(Value(self.constant(variable, value), *others))
+                    parts.values.append(Value(value.operand, *others))
         return parts.equation()
 
-    def lead_in(self, block: Program, consts: list[Value]) -> None:
-        for variable, value in zip(block.constants, block.constant_values, strict=True):
-            consts.append(Value(self.constant(variable, value), variable))
+    def led_in(self, block: Program) -> list[Value]:
+        """The captured values of a block as values of outside."""
+        pairs = zip(block.constants, block.constant_values, strict=True)
+        return [Value(self.constant(variable, value), variable) for variable, value in pairs]

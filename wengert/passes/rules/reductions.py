@@ -1,7 +1,8 @@
 """Reductions over nothing, over dimensions of size 1, and of one value repeated.
 
-A sum over nothing is not its operand: NumPy adds to 0.0, which turns -0.0 into 0.0. Sums of floats are computed beforehand only where every partial sum is a whole number that
-the dtype holds.
+A sum over nothing is not its operand: NumPy adds to 0.0, which turns -0.0 into 0.0. Sums of
+floats are computed beforehand only where every partial sum is a whole number that the dtype
+holds.
 """
 
 from __future__ import annotations
