@@ -52,12 +52,12 @@ class TieredProgram:
 
     def run(self, values: Sequence[Any]) -> Sequence[Any]:
         """The results for flat NumPy values."""
+        if self._error is not None:
+            raise self._error
         if self._maker is None:
             # no daemon: LLVM must not be running when the process ends
             self._maker = threading.Thread(target=self._make, name="wengert jit")
             self._maker.start()
-        if self._error is not None:
-            raise self._error
         return self._eager.run(values)
 
     def wait(self) -> None:

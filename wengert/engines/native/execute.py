@@ -8,7 +8,7 @@ without Python, `specialisation`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,13 @@ from wengert.core.gate import gate
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
 from wengert.engines.native.runtime.callable import NativeCallable
-from wengert.engines.native.runtime.callable_encode import Specialisation
 
-native = lazy_module("wengert.engines.native.compile")
+if TYPE_CHECKING:
+    from wengert.engines.native import compile as native
+    from wengert.engines.native.runtime import callable_encode
+else:  # importing the package does not import the compiler
+    native = lazy_module("wengert.engines.native.compile")
+    callable_encode = lazy_module("wengert.engines.native.runtime.callable_encode")
 
 
 class NativeProgram(NativeCallable, native=True):
@@ -58,10 +62,10 @@ class NativeProgram(NativeCallable, native=True):
         out_tree: tree.TreeDef,
         static: frozenset[int | str] = frozenset(),
         raw: bool = False,
-    ) -> Specialisation:
+    ) -> callable_encode.Specialisation:
         """How calls with arguments like these are answered by this program."""
         compiled = self.compiled
-        return Specialisation(
+        return callable_encode.Specialisation(
             entry=compiled.entry,
             arguments=(args, kwargs),
             in_tree=in_tree,

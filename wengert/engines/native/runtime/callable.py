@@ -18,17 +18,32 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wengert.core.array import Array, as_array
 from wengert.core.gate import gate
-from wengert.engines.native import cache, machine, symbols
-from wengert.engines.native.runtime import callable_code, memory, python_api
-from wengert.engines.native.runtime.callable_encode import Descriptor, Specialisation
-from wengert.engines.native.runtime.callable_layout import API, TABLE, in_memory
+from wengert.core.lazy import lazy_module
+from wengert.engines.native.runtime import python_api
 from wengert.engines.native.runtime.python_api import Unsupported, put_word
+
+if TYPE_CHECKING:
+    from wengert.engines.native import cache, machine, symbols
+    from wengert.engines.native.runtime import (
+        callable_code,
+        callable_encode,
+        callable_layout,
+        memory,
+    )
+else:  # importing the package makes the type only
+    cache = lazy_module("wengert.engines.native.cache")
+    machine = lazy_module("wengert.engines.native.machine")
+    symbols = lazy_module("wengert.engines.native.symbols")
+    memory = lazy_module("wengert.engines.native.runtime.memory")
+    callable_code = lazy_module("wengert.engines.native.runtime.callable_code")
+    callable_encode = lazy_module("wengert.engines.native.runtime.callable_encode")
+    callable_layout = lazy_module("wengert.engines.native.runtime.callable_layout")
 
 
 def _base_type() -> tuple[type, bool]:
@@ -60,7 +75,7 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
             _ANSWERING.add(cls.__call__)
             python_api.enable_vectorcall(cls)
 
-    def add_specialisation(self, specialisation: Specialisation) -> bool:
+    def add_specialisation(self, specialisation: callable_encode.Specialisation) -> bool:
         """Let machine code answer calls like the one that is described.
 
         Returns:
@@ -70,7 +85,7 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
         if not SUPPORTED or len(known) >= MOST_SPECIALISATIONS:
             return False
         try:
-            new = Descriptor(specialisation, known[0].address if known else 0)
+            new = callable_encode.Descriptor(specialisation, known[0].address if known else 0)
         except Unsupported:
             return False
         table = _Table([new, *known])
@@ -97,12 +112,15 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
             descriptor.hits for descriptor in self._known()
         )
 
-    def _known(self) -> list[Descriptor]:
+    def _known(self) -> list[callable_encode.Descriptor]:
         tables: tuple[_Table, ...] = getattr(self, "_tables", ())
         return tables[0].descriptors if tables else []
 
     def _failed(
-        self, specialisation: Specialisation, status: int, leaves: tuple[Any, ...]
+        self,
+        specialisation: callable_encode.Specialisation,
+        status: int,
+        leaves: tuple[Any, ...],
     ) -> Any:
         """Raise what an entry's status stands for; machine code calls it."""
         if specialisation.failure is None:
@@ -120,11 +138,12 @@ _ANSWERING: set[Callable[..., Any]] = set()
 class _Table:
     """A TABLE record with the descriptors it leads to; it never changes."""
 
-    def __init__(self, descriptors: list[Descriptor]) -> None:
+    def __init__(self, descriptors: list[callable_encode.Descriptor]) -> None:
         self.descriptors = descriptors
         api = ctypes.addressof(_machine_code.objects)
         first = descriptors[0].address
-        self._words = in_memory(TABLE.words(api=api, owner=id(self), first=first))
+        words = callable_layout.TABLE.words(api=api, owner=id(self), first=first)
+        self._words = callable_layout.in_memory(words)
         self.address = ctypes.addressof(self._words)
 
 
@@ -147,7 +166,7 @@ _NAMES = ("__call__", "_failed")
 def _objects() -> list[int]:
     """The words of the API record."""
     value_at, weak_at = python_api.array_slots()
-    return API.words(
+    return callable_layout.API.words(
         gate=gate.address,
         array=id(Array),
         array_alloc=python_api.allocation_function(Array),
@@ -173,11 +192,11 @@ class _MachineCode:
     """The one function that answers calls, once it is there, and who waits for it.
 
     Attributes:
-      objects: the API record, filled in before the function can be called.
+      objects: memory for the API record, filled in before the function can be called.
     """
 
     def __init__(self) -> None:
-        self.objects = in_memory([0] * (API.size // python_api.WORD))
+        self.objects = (ctypes.c_int64 * 64)()
         self._lock = threading.Lock()
         self._code: machine.LoadedCode | None = None
         self._waiting: list[weakref.ref[NativeCallable]] = []
@@ -198,8 +217,8 @@ class _MachineCode:
                 self._maker.start()
 
     def _make(self) -> None:
-        words = in_memory(_objects())
-        ctypes.memmove(self.objects, words, API.size)
+        for place, word in enumerate(_objects()):
+            self.objects[place] = word
         addresses = {
             "memory.allocate": memory.address("allocate"),
             "memory.release": memory.address("release"),
