@@ -20,7 +20,6 @@ from wengert.engines.native import callbacks
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.context import ALIGNMENT, RAISED, Arena, Context
 from wengert.engines.native.control import CONTROL
-from wengert.engines.native.elements import to_memory
 from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
 from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step
@@ -239,10 +238,11 @@ class BlockWriter:
 
     def _store_literal(self, literal: Literal, pointer: Any, dtype: Any = None) -> None:
         value = np.asarray(getattr(literal.value, "_value", literal.value), dtype)
-        v = self.code.vectors(1)
-        number = float(value) if value.dtype.kind not in "biu" else int(value)
-        raw = to_memory(v, v.constant(number, v.type(value.dtype)), value.dtype)
-        self.code.builder.store(raw, pointer, align=value.dtype.itemsize)
+        bits = int.from_bytes(value.tobytes(), "little")
+        if not value.dtype.itemsize:
+            return  # float0 has no bytes
+        type_ = ir.IntType(8 * value.dtype.itemsize)
+        self.code.builder.store(ir.Constant(type_, bits), pointer, align=1)
 
     def buffer(self, atom: Atom, dtype: Any = None) -> Buffer:
         """An operand in memory; a literal is put there."""
