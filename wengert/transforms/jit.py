@@ -7,9 +7,9 @@ and all calls under a transformation, go through `JitFunction.__call__`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wengert import config, errors
@@ -51,6 +51,14 @@ class Call(Primitive):
     def type_rule(self, *types: Any, program: Program, name: str) -> Any:
         return program.out_types
 
+    def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
+        program: Program = params["program"]
+        if not program.constants:
+            return interpreter.record(self, args, params)
+        closed = program.derived.setdefault("closed", program.closed())
+        operands = [*program.constant_values, *args]  # blocks of control flow hold no constants
+        return interpreter.record(self, operands, {**params, "program": closed})
+
     def inline(self, args: Sequence[Value], params: Params) -> Any:
         return params["program"].evaluate(*args)
 
@@ -61,7 +69,7 @@ class Call(Primitive):
 call = Call()
 
 
-@dataclass(slots=True)
+@dataclasses.dataclass(slots=True)
 class Traced:
     """A program with the structure of its result.
 
@@ -80,7 +88,7 @@ class Traced:
     out_tree: tree.TreeDef
     constants: tuple[Any, ...]
     reusable: bool
-    forms: set[Any] = field(default_factory=set)
+    forms: set[Any] = dataclasses.field(default_factory=set)
 
 
 #: Calls of one signature that differ in the order of keys: so many forms are made native.
@@ -127,28 +135,9 @@ class JitFunction(NativeCallable, native=True):
         traced, values = self.specialize(args, kwargs)
         out = call(*traced.constants, *values, program=traced.program, name=self._name)
         if type(traced.program.executable) is NativeProgram and traced.reusable:
-            self._answer_natively(traced, args, kwargs)
+            numbers, names = self._static_places(args, kwargs)
+            _answer_natively(self, traced, args, kwargs, {*numbers, *names})
         return tree.unflatten(traced.out_tree, out)
-
-    def _answer_natively(
-        self, traced: Traced, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        """Let machine code answer calls like this one."""
-        numbers, names = self._static_places(args, kwargs)
-        form = _form(args, kwargs, numbers, names)
-        if (
-            form in traced.forms
-            or len(traced.forms) >= _MOST_FORMS
-            or gate.closed
-            or state.interpreter.axis_environment()
-        ):
-            return
-        traced.forms.add(form)
-        native: NativeProgram = traced.program.executable
-        static: frozenset[int | str] = frozenset({*numbers, *names})
-        self.add_specialisation(
-            native.specialisation(args, kwargs, traced.in_tree, traced.out_tree, static)
-        )
 
     def specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -259,12 +248,30 @@ class JitFunction(NativeCallable, native=True):
         self.forget_specialisations()
 
 
-def _form(
-    args: tuple[Any, ...], kwargs: dict[str, Any], numbers: set[int], names: set[str]
-) -> Any:
-    """What machine code distinguishes among calls of one signature."""
-    static = [id(args[i]) for i in sorted(numbers)] + [id(kwargs[k]) for k in sorted(names)]
-    return (*static, _keys((args, kwargs)))
+def _answer_natively(
+    function: NativeCallable,
+    traced: Traced,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    static: set[int | str],
+) -> None:
+    """Let machine code answer calls like this one."""
+    objects = [
+        id(args[k] if isinstance(k, int) else kwargs[k]) for k in sorted(static, key=str)
+    ]
+    form = (*objects, _keys((args, kwargs)))
+    if (
+        form in traced.forms
+        or len(traced.forms) >= _MOST_FORMS
+        or gate.closed
+        or state.interpreter.axis_environment()
+    ):
+        return
+    traced.forms.add(form)
+    native: NativeProgram = traced.program.executable
+    function.add_specialisation(
+        native.specialisation(args, kwargs, traced.in_tree, traced.out_tree, frozenset(static))
+    )
 
 
 def _keys(value: Any) -> Any:
@@ -300,11 +307,11 @@ class Lowered:
         return Compiled(self.traced)
 
 
-class Compiled:
+class Compiled(NativeCallable, native=True):
     """A function compiled ahead, for arguments of certain types."""
 
     def __init__(self, traced: Traced) -> None:
-        self.traced = traced
+        self.traced = dataclasses.replace(traced, forms=set())
         executable(traced.program)
 
     def as_text(self) -> str:
@@ -313,7 +320,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced
-        values = [as_array(x) for x in tree.leaves((args, kwargs))]
+        leaves, in_tree = tree.flatten((args, kwargs))
+        values = [as_array(x) for x in leaves]
         got = [(v.shape, v.dtype) for v in values]
         expected = [
             (t.shape, t.dtype) for t in traced.program.in_types[len(traced.constants) :]
@@ -324,6 +332,9 @@ class Compiled:
                 "Call the jitted function itself to compile for other types."
             )
         out = call(*traced.constants, *values, program=traced.program, name="compiled")
+        native = type(traced.program.executable) is NativeProgram
+        if native and traced.reusable and in_tree == traced.in_tree:
+            _answer_natively(self, traced, args, kwargs, set())
         return tree.unflatten(traced.out_tree, out)
 
 
