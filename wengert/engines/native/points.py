@@ -36,6 +36,9 @@ from wengert.engines.native.expressions import (
 
 ir = lazy_module("llvmlite.ir")
 
+#: Strides up to which whole vectors are read and shuffled instead of gathering elements.
+_MOST_STEPS = 4
+
 Position = Any
 #: A number or an LLVM value.
 
@@ -332,13 +335,17 @@ class Frame:
         """Elements of memory, as operations take them."""
         v, builder = self.vectors, self.code.builder
         type_ = memory_type(v, dtype)
-        if terms or (self.lanes > 1 and self._step(offset) not in (1, -1)):
+        step = self._step(offset)
+        if self.lanes > 1 and not terms and 1 < step <= _MOST_STEPS and self.mask is None:
+            part = self._deinterleaved(pointer, offset, dtype, size)
+            if part is not None:
+                return from_memory(v, part, dtype)
+        if terms or (self.lanes > 1 and step not in (1, -1)):
             return from_memory(v, self._gather(pointer, offset, dtype, terms, size), dtype)
         if self.lanes == 1:
             at = self._safe(self._first(offset), size) if self.guarded else None
             place = self._place(pointer, offset, dtype, at)
             return from_memory(v, builder.load(place, typ=type_, align=dtype.itemsize), dtype)
-        step = self._step(offset)
         if step == -1:
             offset = (*offset[:-1], offset[-1] - self.lanes + 1)
         place = self._place(pointer, offset, dtype)
@@ -368,6 +375,45 @@ class Frame:
             pointer = self.code.offset(pointer, value, dtype.itemsize)
         return self.code.offset(pointer, constant, dtype.itemsize)
 
+    def _deinterleaved(self, pointer: Any, offset: Affine, dtype: Any, size: int) -> Any:
+        """Every `step`-th element, from whole vectors that are read once for all of them.
+
+        None where these vectors could reach beyond the array.
+        """
+        step, part = self._step(offset), offset[-1] % self._step(offset)
+        first = (*offset[:-1], offset[-1] - part)
+        if not size or part >= step or self.range_of(first)[1] + step > size:
+            return None
+        key = "whole", pointer, first, *self.unrolled.values()
+        if key not in self._memo:
+            place = self._place(pointer, first, dtype)
+            type_ = memory_type(self.vectors, dtype)
+            self._memo[key] = [
+                self.code.builder.load(
+                    self.code.offset(place, i * self.lanes, dtype.itemsize),
+                    typ=type_,
+                    align=dtype.itemsize,
+                )
+                for i in range(step)
+            ]
+        return self._picked(self._memo[key], [part + step * i for i in range(self.lanes)])
+
+    def _picked(self, vectors: Sequence[Any], places: Sequence[int]) -> Any:
+        """Elements at places of several vectors that follow each other."""
+        lanes, builder = self.lanes, self.code.builder
+        width = ir.VectorType(ir.IntType(32), lanes)
+        out = vectors[0]
+        for i, vector in enumerate(vectors[1:], start=1):
+            order = []
+            for lane, place in enumerate(places):
+                if i == 1:
+                    order.append(place if place < 2 * lanes else 0)
+                else:
+                    inside = i * lanes <= place < (i + 1) * lanes
+                    order.append(lanes + place - i * lanes if inside else lane)
+            out = builder.shuffle_vector(out, vector, ir.Constant(width, order))
+        return out
+
     def _masked_load(self, place: Any, type_: Any, mask: Any, align: int) -> Any:
         builder = self.code.builder
         if mask is None:
@@ -388,21 +434,26 @@ class Frame:
         )
 
     def _addresses(
-        self, pointer: Any, offset: Affine, itemsize: int, terms: Sequence[tuple[Any, int]]
+        self,
+        pointer: Any,
+        offset: Affine,
+        itemsize: int,
+        terms: Sequence[tuple[Any, int]],
+        size: int,
     ) -> Any:
-        """The addresses of all lanes, as integers."""
+        """The addresses of all lanes."""
         v, builder = self.vectors, self.code.builder
-        lanes = self._lane_positions(offset, 64)
+        narrow = not terms and size * itemsize < 1 << 31
+        lanes = self._lane_positions(offset, 32 if narrow else 64)
         for value, stride in terms:
             term = value
             if stride != 1:
                 term = builder.mul(term, v.constant(stride, term))
             lanes = builder.add(lanes, term)
-        if self.guarded and self.mask is not None and self.lanes == 1:
-            lanes = builder.select(self.mask, lanes, self.code.int64(0))
-        scaled = builder.mul(lanes, v.constant(itemsize, lanes))
-        base = v.splat(builder.ptrtoint(pointer, ir.IntType(64)))
-        return builder.add(base, scaled)
+        element = ir.IntType(8 * itemsize)
+        addresses = builder.gep(pointer, [lanes], source_etype=element)
+        addresses.type = v.vector_of(ir.PointerType())  # llvmlite takes it for a scalar
+        return addresses
 
     def _gather(self, pointer: Any, offset: Affine, dtype: Any, terms: Any, size: int) -> Any:
         v, builder = self.vectors, self.code.builder
@@ -415,8 +466,7 @@ class Frame:
                 at = self._safe(at, size)
             place = self._place(pointer, offset, dtype, at)
             return builder.load(place, typ=type_, align=dtype.itemsize)
-        addresses = self._addresses(pointer, offset, dtype.itemsize, terms)
-        pointers = builder.inttoptr(addresses, v.vector_of(ir.PointerType()))
+        pointers = self._addresses(pointer, offset, dtype.itemsize, terms, size)
         name = f"llvm.masked.gather.v{self.lanes}{_letter(type_.element)}.v{self.lanes}p0"
         args = [
             pointers,
@@ -452,8 +502,7 @@ class Frame:
             name = f"llvm.masked.store.v{self.lanes}{letter}.p0"
             args = [raw, place, align, self.mask]
         else:
-            addresses = self._addresses(pointer, offset, dtype.itemsize, ())
-            pointers = builder.inttoptr(addresses, v.vector_of(ir.PointerType()))
+            pointers = self._addresses(pointer, offset, dtype.itemsize, (), 1 << 40)
             name = f"llvm.masked.scatter.v{self.lanes}{letter}.v{self.lanes}p0"
             args = [raw, pointers, align, self._all_lanes()]
         builder.call(self._declared(name, ir.VoidType(), args), args)

@@ -21,7 +21,7 @@ from wengert.core.program import Equation
 from wengert.engines.native.code import Code
 from wengert.engines.native.elements import TABLE, memory_type, to_memory
 from wengert.engines.native.expansion import COMBINE, neutral
-from wengert.engines.native.expressions import Apply, Constant, Node, reduced_offset
+from wengert.engines.native.expressions import Apply, Constant, Node, reduced_offset, row_major
 from wengert.engines.native.points import Frame
 from wengert.engines.native.vectors import Vectors
 
@@ -58,6 +58,7 @@ class Accumulator:
         self.depth = last + 1 if self.in_registers else -1
         self.combines = any(loops[i].position in self.reduced for i in range(last))
         self.first_reduced = bool(loops) and loops[0].position in self.reduced
+        self.layout = self._planes()
         self.result = result
         self.target = result
         self.base = result
@@ -65,6 +66,24 @@ class Accumulator:
         self._anchor: Any = None
         zero = Constant(0, self.dtype)
         self._operation = Apply(COMBINE[self.name], (zero, zero), self.dtype, {})
+
+    def _planes(self) -> list[tuple[int, int]] | None:
+        """The kept axes, (size, stride in the result), in an order that suits the vector axis.
+
+        None where the result itself does. Results that are combined in memory again and again
+        had better be contiguous along the vector axis; the others are written only once.
+        """
+        vector, nest = self.nest.vector, self.nest
+        if self.in_registers or not self.combines or self.offset[vector.position] == 1:
+            return None
+        axes = [*nest.outer, *nest.inner, vector]
+        kept = [a for a in axes if a.position not in self.reduced]
+        layout = [(a.size, self.offset[a.position]) for a in kept]
+        offset = [0] * len(self.offset)
+        for axis, stride in zip(kept, row_major(tuple(a.size for a in kept)), strict=True):
+            offset[axis.position] = stride
+        self.offset = tuple(offset)
+        return layout
 
     # -- lanes -----------------------------------------------------------------------------------
 
@@ -89,14 +108,28 @@ class Accumulator:
     def begin(self, code: Code, blocks: int) -> None:
         """Set up memory, before the loops."""
         self.target = self.result
-        self._partial = (blocks > 1 and self.first_reduced) or (
-            self.combines and self.dtype != self.type.dtype
+        self._partial = (
+            (blocks > 1 and self.first_reduced)
+            or (self.combines and self.dtype != self.type.dtype)
+            or self.layout is not None
         )
         if self._partial:
             self.target = code.scratch(max(blocks, 1) * self.type.size * self._itemsize)
         self.base = self.target
         if self.combines and not (blocks > 1 and self.first_reduced):
             self._fill(code, self.target, self.memory_dtype)
+
+    def _result_offset(self, code: Code, index: Any) -> Any:
+        """Where an element of partial results belongs in the result."""
+        if self.layout is None:
+            return index
+        builder = code.builder
+        place: Any = code.int64(0)
+        for size, stride in reversed(self.layout):
+            step = builder.urem(index, code.int64(size))
+            index = builder.udiv(index, code.int64(size))
+            place = builder.add(place, builder.mul(step, code.int64(stride)))
+        return place
 
     @property
     def memory_dtype(self) -> Any:
@@ -131,7 +164,8 @@ class Accumulator:
                     total = self.combine(v, before, self._read(code, v, at))
                     code.builder.store(total, slot)
             total = code.builder.load(slot, typ=v.type(self.dtype))
-            place = code.offset(self.result, i, self.type.dtype.itemsize)
+            at = self._result_offset(code, i)
+            place = code.offset(self.result, at, self.type.dtype.itemsize)
             raw = to_memory(v, total, self.type.dtype)
             code.builder.store(raw, place, align=self.type.dtype.itemsize)
 
