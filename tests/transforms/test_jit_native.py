@@ -398,6 +398,8 @@ def test_compiled_ahead():
     assert compiled.as_text() == lowered.as_text()
     assert type(lowered.traced.program.executable) is NativeProgram
     np.testing.assert_array_equal(compiled(X, 2.0)[0], X + 2)
+    native.wait_for_machine_code()
+    assert hits(compiled, X, 2.0) == 1
     with pytest.raises(errors.ShapeError, match="compiled for arguments"):
         compiled(X[:1], 2.0)
 
