@@ -7,6 +7,7 @@ elements are composed of these by `wengert.numpy`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -201,7 +202,7 @@ class Searchsorted(Primitive):
 def _bisect(ordered: Any, query: Any, side: str) -> Any:
     """Binary search in many sorted rows at once."""
     common, n = ordered.shape[:-1], ordered.shape[-1]
-    rows = query.reshape(*common, -1)
+    rows = query.reshape(*common, math.prod(query.shape[len(common) :]))
     low = np.zeros(rows.shape, np.intp)
     high = np.full(rows.shape, n, np.intp)
     for _ in range(n.bit_length()):

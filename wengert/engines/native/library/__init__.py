@@ -10,12 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 from wengert.core.program import Equation
-from wengert.engines.native.library import blas, convolve, cumulative, random_bits, scatter
+from wengert.engines.native.library import (
+    blas,
+    convolve,
+    cumulative,
+    random_bits,
+    scatter,
+    sort,
+)
 
 #: `emit(code, equation, operands, results)`, see `code.Buffer`.
 Emit = Callable[..., None]
 
-_MODULES: tuple[Any, ...] = (blas, convolve, cumulative, random_bits, scatter)
+_MODULES: tuple[Any, ...] = (blas, convolve, cumulative, random_bits, scatter, sort)
 
 _OPERATIONS: dict[str, tuple[Emit, Callable[[Equation], bool] | None]] = {
     name: (emit, getattr(module, "SUPPORTS", {}).get(name))

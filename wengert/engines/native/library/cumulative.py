@@ -25,6 +25,7 @@ from wengert.engines.native.library.common import (
     FLOAT64,
     cast,
     full_lanes,
+    in_pieces,
     load,
     power_below,
     repeat,
@@ -42,6 +43,8 @@ Step = Callable[..., Any]
 #: Chains of dependent operations that run side by side.
 _CHAINS = 4
 _ROWS = 8
+#: Bytes of neighbouring elements that are worth a loop of their own.
+_WIDE = 512
 #: Elements that are worth splitting over threads.
 _MANY = 1 << 16
 
@@ -116,7 +119,9 @@ class _Running:
         """
         if self.outer * self.steps * self.inner == 0:
             return
-        if self.inner > 1:
+        if self.inner * self.size >= _WIDE and self.work == self.dtype:
+            self._streamed(code, pointers)
+        elif self.inner > 1:
             self._columns(code, pointers)
         elif alone is not None and self.outer < _ROWS:
             row = self.steps * self.size
@@ -152,6 +157,45 @@ class _Running:
 
         many = self.outer * self.steps * self.inner >= _MANY
         spread_rows(code, "running", self.outer, pointers, columns, many)
+
+    def _streamed(self, code: Code, pointers: Sequence[Any]) -> None:
+        """Row after row of neighbouring elements, from the row before it."""
+        row = self.inner * self.size
+
+        def place(code: Code, i: Any) -> Any:
+            return code.builder.sub(code.int64(self.steps - 1), i) if self.reverse else i
+
+        def block(code: Code, given: Sequence[Any], number: Any) -> None:
+            *operands, out = [code.offset(p, number, self.steps * row) for p in given]
+
+            def rows(i: Any, first: bool) -> None:
+                inside = [code.offset(p, place(code, i), row) for p in (*operands, out)]
+                before = None
+                if not first:
+                    earlier = place(code, code.builder.sub(i, code.int64(1)))
+                    before = code.offset(out, earlier, row)
+                in_pieces(
+                    code,
+                    self.inner,
+                    full_lanes(code, self.work),
+                    partial(piece, inside, before),
+                )
+
+            def piece(inside: list[Any], before: Any, start: Any, lanes: int) -> None:
+                *sources, target = [code.offset(p, start, self.size) for p in inside]
+                values = [self.read(code, p, lanes) for p in sources]
+                value = values[-1]
+                if before is not None:
+                    earlier = self.read(code, code.offset(before, start, self.size), lanes)
+                    value = self.step(code, lanes, earlier, *values)
+                self.write(code, value, target, lanes)
+
+            rows(code.int64(0), True)
+            with code.loop(self.steps, 1) as i:
+                rows(i, False)
+
+        many = self.outer * self.steps * self.inner >= _MANY
+        spread_rows(code, "running", self.outer, pointers, block, many)
 
     def _rows(self, code: Code, pointers: Sequence[Any]) -> None:
         block = self.steps * self.size
