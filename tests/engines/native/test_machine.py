@@ -97,7 +97,7 @@ def test_half_precision_conversion_works(target):
 
 def test_a_symbol_without_address_is_an_error(capfd):
     text = "declare void @nowhere()  define void @f() { call void @nowhere() ret void }"
-    with pytest.raises(RuntimeError, match="materialize"):
+    with pytest.raises(RuntimeError, match=r"nowhere|materialize"):
         load(optimise_and_emit(text, HOST), exports=["f"])
     assert capfd.readouterr().err == ""
 

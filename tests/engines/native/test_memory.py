@@ -282,12 +282,16 @@ def test_a_capsule_gives_its_block_back():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_fork_while_threads_allocate():
+@pytest.mark.parametrize("keeps_interpreter_lock", [True, False])
+def test_fork_while_threads_allocate(keeps_interpreter_lock):
     stop = threading.Event()
+    kind = ctypes.PYFUNCTYPE if keeps_interpreter_lock else ctypes.CFUNCTYPE
+    allocate = kind(ctypes.c_void_p, ctypes.c_size_t)(memory.address("allocate"))
+    release = kind(None, ctypes.c_void_p)(memory.address("release"))
 
     def work():
         while not stop.is_set():
-            memory.empty((10_000,), float)
+            release(allocate(10_000))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:

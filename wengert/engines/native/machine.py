@@ -28,6 +28,7 @@ from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
+from wengert.engines.native import linker
 
 llvm = lazy_module("llvmlite.binding")
 llvmlite = lazy_module("llvmlite")
@@ -233,19 +234,22 @@ _IMPLICIT = (
 
 
 @cache
-def _implicit_symbols() -> dict[str, int]:
-    """Addresses of the functions that LLVM may call by itself, where the system has them."""
+def _libraries() -> list[Any]:
     libraries = [ctypes.CDLL(None)]
     for file in ("libm.so.6", "libgcc_s.so.1", "libSystem.dylib"):
         with suppress(OSError):  # another system's name
             libraries.append(ctypes.CDLL(file))
-    found = {}
-    for name in _IMPLICIT:
-        for library in libraries:
+    return libraries
+
+
+@cache
+def _implicit(name: str) -> int:
+    """The address of a function that LLVM may call by itself; 0 if the system has none."""
+    if name in _IMPLICIT:
+        for library in _libraries():
             if hasattr(library, name):
-                found[name] = function_address(getattr(library, name))
-                break
-    return found
+                return function_address(getattr(library, name))
+    return 0
 
 
 def function_address(function: Any) -> int:
@@ -259,30 +263,41 @@ class LoadedCode:
     Whoever keeps an address must keep this object.
     """
 
-    __slots__ = ("_addresses", "_library")
+    __slots__ = ("_library",)
 
-    def __init__(self, library: Any, addresses: dict[str, int]) -> None:
+    def __init__(self, library: linker.Mapping | _LLVMLibrary) -> None:
         self._library = library
-        self._addresses = addresses
 
     def address(self, name: str) -> int:
         """Where an exported function or variable lies."""
-        return self._addresses[name]
+        return self._library.addresses[name]
+
+    def keep_for_ever(self) -> None:
+        """Leave the code in memory even if this object goes."""
+        self._library.keep_for_ever()
+
+    def function(self, name: str, signature: Callable[[int], Any]) -> Any:
+        """An exported function for Python; `signature` is a `ctypes.CFUNCTYPE(...)`."""
+        function = signature(self.address(name))
+        function.code = self  # keeps the code in memory
+        return function
+
+
+class _LLVMLibrary:
+    """Code that LLVM has linked."""
+
+    def __init__(self, library: Any, names: list[str]) -> None:
+        self.addresses: dict[str, int] = {name: library[name] for name in names}
+        self._library = library
 
     def keep_for_ever(self) -> None:
         """Leave the code in memory even if this object goes."""
         self._library._owned = True
 
-    def function(self, name: str, signature: Callable[[int], Any]) -> Any:
-        """An exported function for Python; `signature` is a `ctypes.CFUNCTYPE(...)`."""
-        function = signature(self._addresses[name])
-        function.code = self  # keeps the code in memory
-        return function
-
 
 @cache
-def _linker() -> Any:
-    """The one linker of this process, which is never taken down.
+def _llvm_linker() -> Any:
+    """The one linker of LLVM in this process, which is never taken down.
 
     Threads may still run code from it while the interpreter ends.
     """
@@ -290,9 +305,23 @@ def _linker() -> Any:
     machine = llvm.Target.from_triple(Target.host().triple).create_target_machine(
         reloc="pic", codemodel="small", jit=True
     )
-    linker = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
-    linker._owned = True
-    return linker
+    made = llvm.create_lljit_compiler(machine, use_jit_link=True, suppress_errors=True)
+    made._owned = True
+    return made
+
+
+def _link_by_llvm(content: bytes, symbols: Mapping[str, int], names: list[str]) -> LoadedCode:
+    """As `load`, wherever `linker` does not know how."""
+    known = {name: _implicit(name) for name in _IMPLICIT if _implicit(name)}
+    with _lock:
+        builder = llvm.JITLibraryBuilder().add_object_img(content)
+        for name, address in {**known, **symbols}.items():
+            if name.encode() in content:
+                builder.import_symbol(name, address)
+        for name in names:
+            builder.export_symbol(name)
+        library = builder.link(_llvm_linker(), f"wengert.{next(_count)}")
+        return LoadedCode(_LLVMLibrary(library, names))
 
 
 _count = itertools.count()
@@ -322,13 +351,15 @@ def load(
     >>> code.function("f", ctypes.CFUNCTYPE(ctypes.c_int64))()
     2
     """
-    names = list(exports)
-    with _lock:
-        builder = llvm.JITLibraryBuilder().add_object_img(object_code)
-        for name, address in {**_implicit_symbols(), **(symbols or {})}.items():
-            if name.encode() in object_code:
-                builder.import_symbol(name, address)
-        for name in names:
-            builder.export_symbol(name)
-        library = builder.link(_linker(), f"wengert.{next(_count)}")
-        return LoadedCode(library, {name: library[name] for name in names})
+    names, known = list(exports), symbols or {}
+
+    def find(name: str) -> int:
+        address = known.get(name) or _implicit(name)
+        if not address:
+            raise RuntimeError(f"no address is known for {name!r}, which the code uses")
+        return address
+
+    if linker.supported():
+        with suppress(linker.Unsupported):
+            return LoadedCode(linker.link(object_code, find, names))
+    return _link_by_llvm(object_code, known, names)

@@ -91,15 +91,12 @@ def _code() -> machine.LoadedCode:
     # Arrays hold references too; this one is never given back.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(handler))
     _function(code, "set_capsule", None, ctypes.py_object)(handler)
-    # A thread that holds the lock while another forks does not exist in the child.
-    os.register_at_fork(
-        before=_function(code, "hold", None),
-        after_in_parent=_function(code, "let_go", None),
-        after_in_child=_function(code, "let_go", None),
-    )
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_function(code, "after_fork", None))
     return code
 
 
+@cache
 def _function(code: machine.LoadedCode, name: str, result: Any, *params: Any) -> Any:
     return ctypes.PYFUNCTYPE(result, *params)(code.address(name))
 

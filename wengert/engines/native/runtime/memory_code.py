@@ -33,7 +33,7 @@ LIBC = (
 PYTHON = "Py_IncRef PyErr_NoMemory PyCapsule_GetPointer PyCapsule_GetName".split()
 EXPORTS = (
     "allocate release new_array capsule_release statistics set_limit drop_waiting set_capsule "
-    "hold let_go handler"
+    "after_fork handler"
 ).split()
 
 _HEADER = 64
@@ -67,7 +67,7 @@ def _write(module: Any) -> None:
         shared(module, name, pointer, align=8)
     shared(module, "heads", ir.ArrayType(pointer, _CLASSES))
     for write in (
-        *(_hold, _let_go, _unlink, _push, _take_oldest, _map, _fresh, _give_back),
+        *(_hold, _let_go, _after_fork, _unlink, _push, _take_oldest, _map, _fresh, _give_back),
         *(_give_back_all, _drop_waiting, _allocate, _release, _set_limit, _statistics),
         *(_handler_routines, _handler, _set_capsule, _capsule_release, _new_array),
     ):
@@ -81,7 +81,7 @@ def _variable(routine: Routine, name: str) -> Any:
 # -- the lock ----------------------------------------------------------------------------------
 def _hold(module: Any) -> None:
     """`void hold()`: wait until the lock is free, and take it."""
-    r = Routine(module, "hold", ir.VoidType(), [])
+    r = Routine(module, "hold", ir.VoidType(), [], internal=True)
     lock, spins = _variable(r, "lock"), r.variable(r.number(0))
     with r.loop() as end:
         r.leave_if(r.exchange(lock, 0, 1), end)
@@ -95,8 +95,27 @@ def _hold(module: Any) -> None:
 
 def _let_go(module: Any) -> None:
     """`void let_go()`: free the lock."""
-    r = Routine(module, "let_go", ir.VoidType(), [])
+    r = Routine(module, "let_go", ir.VoidType(), [], internal=True)
     r.release(0, _variable(r, "lock"))
+    r.give()
+
+
+def _after_fork(module: Any) -> None:
+    """`void after_fork()`: what a forked process does.
+
+    The thread that held the lock does not exist here, and may have been amid a change of the
+    lists: they are forgotten, with the blocks on them. Taking the lock before the fork
+    instead would stop threads that hold the interpreter lock, without which no fork ends.
+    """
+    r = Routine(module, "after_fork", ir.VoidType(), [])
+    lock = _variable(r, "lock")
+    r.return_if(r.compare("==", r.acquire(lock), 0))
+    heads = _variable(r, "heads")
+    r.call("memset", r.pointer, heads, r.number(0, 32), r.number(8 * _CLASSES))
+    for name in ("oldest", "newest"):
+        r.store(r.null, _variable(r, name))
+    r.store(0, _variable(r, "waiting"))
+    r.release(0, lock)
     r.give()
 
 
