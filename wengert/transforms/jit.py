@@ -43,7 +43,7 @@ class Call(Primitive):
         for arg in args:
             if isinstance(arg, Tracer):
                 raise escaped(arg)
-        if config.debug_nans.value:
+        if config.debug_nans.value or not program.equations:
             return program.evaluate(*args)  # equation by equation, each one checked
         out = executable(program).run([a._value for a in args])
         return [Array(o, t.weak_type) for o, t in zip(out, program.out_types, strict=True)]
@@ -53,6 +53,8 @@ class Call(Primitive):
 
     def apply_traced(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
         program: Program = params["program"]
+        if not program.equations:
+            return program.evaluate(*args)
         if not program.constants:
             return interpreter.record(self, args, params)
         closed = program.derived.setdefault("closed", program.closed())

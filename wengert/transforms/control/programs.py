@@ -25,6 +25,7 @@ from wengert.core.tracing import trace
 from wengert.passes.dce import eliminate
 from wengert.primitives.basis import Elementwise, Linear, batched_first, zeros_like
 from wengert.primitives.cast import convert
+from wengert.transforms.jit import call as jit_call
 from wengert.transforms.jvp import jvp_flat
 from wengert.transforms.linearize import (
     DualTracer,
@@ -83,8 +84,21 @@ def derived(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def closed_trace(call: Callable[[list[Any]], list[Any]], types: Sequence[ArrayType]) -> Program:
-    """The program of a function of flat arrays that uses nothing else; dead code dropped."""
-    return eliminate(trace(call, types))
+    """The program of a function of flat arrays that uses nothing else; dead code dropped.
+
+    Arrays that derivative rules make are constants of what is traced. As blocks of control flow
+    hold none, each becomes the result of an equation: the call of a program that holds it.
+    """
+    program = eliminate(trace(call, types))
+    if not program.constants:
+        return program
+    heads = []
+    for variable, value in zip(program.constants, program.constant_values, strict=True):
+        inner = Variable(variable.type)
+        holder = Program((), (inner,), (value,), (), (inner,))
+        params = {"program": holder, "name": "constant"}
+        heads.append(Equation(jit_call, (), (variable,), params))
+    return Program(program.inputs, (), (), (*heads, *program.equations), program.outputs)
 
 
 def rearranged(
