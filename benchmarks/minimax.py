@@ -4,10 +4,10 @@
     python -m benchmarks.minimax log erf    shows these fits and their errors
 
 Each fit makes the largest weighted error on an interval as small as it can be, by Remez's
-exchange (E. Remez, 1934; for quotients as in W. Cody, W. Fraser and J. Hart, "Rational Chebyshev
-approximation using linear equations", 1968), in multiple precision on a grid of points.
-Coefficients are rounded to their format, the first ones before the others are fitted once more.
-What is fitted is in `benchmarks.minimax_fits`.
+exchange (E. Remez, 1934), in multiple precision on a grid of points; the denominators of
+quotients are found before by weighted least squares, to nearly that. Coefficients are rounded
+to their format, the first ones before the others are fitted once more. What is fitted is in
+`benchmarks.minimax_fits`.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ class Fit:
         if isinstance(degree, int):
             return (_polynomial(*self.points(degree), degree, self.fixed, double),)
         samples = self.points(sum(degree))
-        return _quotient(*samples, degree[0], _denominator(*samples, degree), double)
+        below = _denominator(*samples, degree)
+        return _quotient(*samples, degree[0], below, self.fixed, double)
 
     def points(self, degree: int) -> tuple[list[Any], list[Any], list[Any]]:
         """Points of a grid over the interval, values and weights."""
-        count = 24 * (degree + 2)
+        count = _POINTS * (degree + 2)
         low, high = mpf(self.low), mpf(self.high)
         angles = [mp.pi * (2 * i + 1) / (2 * count) for i in range(count)]
         unit = [((1 - mp.cos(a)) / 2) ** self.crowding for a in angles]
@@ -67,6 +68,9 @@ class Fit:
         if self.weight is None:
             return points, values, [1 / abs(g) for g in values]
         return points, values, [mpf(self.weight(t)) for t in points]
+
+
+_POINTS = 16
 
 
 def _rounded(number: Any, double: bool) -> float:
@@ -94,8 +98,8 @@ def _polynomial(
     for _ in range(min(3, degree + 1 - len(known))):
         first = len(known)
         # Divided by a power of t, so that alternation characterizes the best one.
-        rest = [(g - _horner(known, t)) / t**first for t, g in zip(points, values)]
-        scaled = [w * abs(t) ** first for t, w in zip(points, weights)]
+        rest = [(g - _horner(known, t)) / t**first for t, g in zip(points, values, strict=True)]
+        scaled = [w * abs(t) ** first for t, w in zip(points, weights, strict=True)]
         free = _exchange(points, rest, scaled, degree + 1 - first)
         candidates.append((*known, *(_rounded(c, double) for c in free)))
         known.append(candidates[-1][first])
@@ -129,7 +133,10 @@ def _exchange(points: Any, values: Any, weights: Any, size: int) -> list[Any]:
             right[row] = values[i]
         solution = list(mp.lu_solve(matrix, right))
         found, level = solution[:size], abs(solution[size])
-        errors = [(mp.fdot(found, row) - g) * w for row, g, w in zip(table, values, weights)]
+        errors = [
+            (mp.fdot(found, row) - g) * w
+            for row, g, w in zip(table, values, weights, strict=True)
+        ]
         if max(map(abs, errors)) <= level * mpf("1.005"):
             break
         chosen = _extrema(errors, size + 1) or chosen
@@ -160,45 +167,57 @@ def _denominator(points: Any, values: Any, weights: Any, degrees: tuple[int, int
     below, focus = [mpf(1)] + [mpf(0)] * bottom, [mpf(1)] * len(points)
     best, least = below, mp.inf
     for _ in range(_ROUNDS):
-        scale = [w / _horner(below, t) * mp.sqrt(f) for t, w, f in zip(points, weights, focus)]
+        scale = [
+            w / _horner(below, t) * mp.sqrt(f)
+            for t, w, f in zip(points, weights, focus, strict=True)
+        ]
         rows = [
             [s * t**k for k in range(top + 1)] + [-s * g * t**k for k in range(1, bottom + 1)]
-            for t, g, s in zip(points, values, scale)
+            for t, g, s in zip(points, values, scale, strict=True)
         ]
-        right = [s * g for g, s in zip(values, scale)]
+        right = [s * g for g, s in zip(values, scale, strict=True)]
         solution = _least_squares(rows, right)
         above, below = solution[: top + 1], [mpf(1), *solution[top + 1 :]]
         errors = [
             abs((_horner(above, t) / _horner(below, t) - g) * w)
-            for t, g, w in zip(points, values, weights)
+            for t, g, w in zip(points, values, weights, strict=True)
         ]
         if max(errors) < least:
             best, least = below, max(errors)
-        focus = [f * e for f, e in zip(focus, errors)]
+        focus = [f * e for f, e in zip(focus, errors, strict=True)]
         total = sum(focus)
         focus = [f / total for f in focus]
     return best
 
 
-_ROUNDS = 40
+_ROUNDS = 24
 
 
 def _least_squares(rows: list[list[Any]], right: list[Any]) -> list[Any]:
     """By the normal equations: digits are plentiful here."""
-    columns = list(zip(*rows))
-    matrix = mp.matrix([[mp.fdot(a, b) for b in columns] for a in columns])
+    columns = list(zip(*rows, strict=True))
+    matrix = mp.zeros(len(columns), len(columns))
+    for i, a in enumerate(columns):
+        for j, b in enumerate(columns[: i + 1]):
+            matrix[i, j] = matrix[j, i] = mp.fdot(a, b)
     return list(mp.lu_solve(matrix, mp.matrix([mp.fdot(a, right) for a in columns])))
 
 
 def _quotient(
-    points: Any, values: Any, weights: Any, top: int, below: list[Any], double: bool
+    points: Any,
+    values: Any,
+    weights: Any,
+    top: int,
+    below: list[Any],
+    fixed: Sequence[float],
+    double: bool,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Numerator and denominator with coefficients of the format."""
     denominator = [_rounded(c, double) for c in below]
     divisors = [_horner(denominator, t) for t in points]
-    scaled = [g * q for g, q in zip(values, divisors)]
-    reweighted = [w / abs(q) for w, q in zip(weights, divisors)]
-    return _polynomial(points, scaled, reweighted, top, (), double), tuple(denominator)
+    scaled = [g * q for g, q in zip(values, divisors, strict=True)]
+    reweighted = [w / abs(q) for w, q in zip(weights, divisors, strict=True)]
+    return _polynomial(points, scaled, reweighted, top, fixed, double), tuple(denominator)
 
 
 def worst(fit: Fit, coefficients: Sequence[Sequence[float]]) -> float:
@@ -239,7 +258,7 @@ def _solve(fit: Fit) -> tuple[tuple[Any, ...], str]:
     return tuple(both), ", ".join(notes)
 
 
-_HEADER = '''"""Coefficients of the native functions, for float32 and float64. Written by machine.
+_HEADER = '''"""Coefficients of native functions, for float32 and float64, written by machine.
 
 `python -m benchmarks.minimax` fits them anew and writes this file; what they approximate is in
 `benchmarks/minimax_fits.py`. `TABLES[name][double]` holds coefficients, lowest power first: of

@@ -38,6 +38,12 @@ def _odd_fit(function: Any, high: Any, degrees: tuple[Any, Any]) -> Fit:
     )
 
 
+def _atanh_rest(z: Any) -> Any:
+    """(atanh(s) - s - s**3 / 3) / s**5 of z = s**2."""
+    s = mp.sqrt(z)
+    return (mp.atanh(s) - s - s**3 / 3) / s**5
+
+
 FITS: dict[str, Fit] = {
     "exp": Fit(mp.exp, -_HALF_LN2, _HALF_LN2, (6, 11), fixed=(1.0, 1.0)),
     "exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (6, 11), fixed=(1.0,)),
@@ -63,15 +69,44 @@ FITS: dict[str, Fit] = {
         weight=lambda z: z,
     ),
     "sin": _odd_fit(mp.sin, mp.pi / 2 * mpf("1.01"), (4, 8)),
+    "pow_log2": Fit(lambda f: mp.log1p(f) / mp.log(2) / f, -0.2501, 0.5001, (None, 12)),
+    "pow_exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (None, 6), fixed=(1.0,)),
+    "pow_rest": Fit(
+        lambda z: 2 / mp.log(2) * _atanh_rest(z),
+        _TINY,
+        mpf("0.2001") ** 2,
+        (None, 7),
+        weight=lambda z: z * z,
+    ),
+    "tan_single": _odd_fit(mp.tan, mp.pi / 4 * mpf("1.01"), (6, None)),
+    "tan_double": Fit(
+        _odd(mp.tan), _TINY, (mp.pi / 4 * mpf("1.01")) ** 2, (None, (3, 4)), fixed=(1.0,)
+    ),
+    "sinc": Fit(lambda z: mp.sinc(mp.pi * mp.sqrt(z)), 0, mpf("0.2501"), (5, 10), fixed=(1.0,)),
+    "asin": _odd_fit(mp.asin, "0.5001", (4, 11)),
+    "atan": _odd_fit(mp.atan, "0.5001", (4, 11)),
+    "sinh": _odd_fit(mp.sinh, _HALF_LN2, (2, 5)),
+    "cosh": Fit(
+        lambda z: (mp.cosh(mp.sqrt(z)) - 1) / z,
+        _TINY,
+        _HALF_LN2**2,
+        (2, 5),
+        weight=lambda z: z / mp.cosh(mp.sqrt(z)),
+    ),
+    "cbrt": Fit(lambda m: m ** (-mpf(1) / 3), 0.7499, 1.5001, (4, 5)),
     "erf": Fit(_odd(mp.erf), 1e-6, mpf("3.93") ** 2, ((5, 5), None), crowding=2),
 }
 
-#: name -> number, bits of the parts for float32, and for float64; the last part is all the rest.
+#: name -> number, bits of its parts for float32, and for float64.
 SPLITS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
     "ln2": (mp.log(2), (16, 24), (42, 53)),
     "pi": (mp.pi, (24, 24, 24), (53, 53, 53)),
     "pi_without_fma": (mp.pi, (24,), (33, 33, 53)),
+    "half_pi": (mp.pi / 2, (24, 24), (53, 53)),
+    "quarter_pi": (mp.pi / 4, (24, 24), (53, 53)),
     "log2e": (1 / mp.log(2), (24, 24), (53, 53)),
+    "two_log2e": (2 / mp.log(2), (24, 24), (53, 53)),
+    "two_thirds_log2e": (2 / mp.log(8), (24, 24), (53, 53)),
     "log10e": (1 / mp.log(10), (24, 24), (53, 53)),
     "log10_2": (mp.log(2, 10), (16, 24), (42, 53)),
 }

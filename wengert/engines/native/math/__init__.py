@@ -14,23 +14,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wengert.engines.native.math import exponential, logarithm, trigonometric
+from wengert.engines.native.math import (
+    exponential,
+    inverse,
+    logarithm,
+    power,
+    trigonometric,
+)
 
 Function = Callable[..., Any]
 
+_MODULES = {
+    exponential: "exp exp2 expm1 logistic sinh cosh tanh",
+    logarithm: ("log log2 log10 log1p asinh acosh atanh logaddexp logaddexp2 xlogy xlog1py"),
+    power: "pow cbrt rsqrt hypot",
+    trigonometric: "sin cos tan sinc",
+    inverse: "asin acos atan atan2",
+}
+
+#: By name of the primitive.
 FUNCTIONS: dict[str, Function] = {
-    function.__name__: function
-    for function in (
-        exponential.exp,
-        exponential.exp2,
-        exponential.expm1,
-        exponential.logistic,
-        exponential.tanh,
-        logarithm.log,
-        logarithm.log2,
-        logarithm.log10,
-        logarithm.log1p,
-        trigonometric.sin,
-        trigonometric.cos,
-    )
+    name: getattr(module, name) for module, names in _MODULES.items() for name in names.split()
 }

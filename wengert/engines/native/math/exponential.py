@@ -50,8 +50,8 @@ def exp(v: Vectors, x: Any) -> Any:
     return times_power(v, polynomial(v, r, table(v, x, "exp")), bits)
 
 
-def exp_with_error(v: Vectors, x: Any, error: Any) -> Any:
-    """exp(x + error), for errors so small that they change the last digits only.
+def exp_with_error(v: Vectors, x: Any, error: Any = None, factor: Any = None) -> Any:
+    """exp(x + error) times a factor, for errors that change the last digits only.
 
     The polynomial is rounded later than in `exp`: within 0.65 ulp, for one product more.
     """
@@ -59,14 +59,21 @@ def exp_with_error(v: Vectors, x: Any, error: Any) -> Any:
     r, _, bits = reduced(v, x, 2 * format_of(v, x).bias)
     r = r if error is None else v.add(r, error)
     y = v.fma(v.mul(r, r), polynomial(v, r, table(v, x, "expm1")), r)
-    return times_power(v, shifted(v, y, 1.0), bits)
+    y = shifted(v, y, 1.0) if factor is None else v.fma(y, factor, factor)
+    return times_power(v, y, bits)
 
 
 def exp2(v: Vectors, x: Any) -> Any:
     """2 to the power x."""
+    return exp2_with_error(v, x, None)
+
+
+def exp2_with_error(v: Vectors, x: Any, error: Any) -> Any:
+    """2 to the power x + error, for errors that change the last digits only."""
     x = clamped(v, x, *((-1080.0, 1025.0) if v.is_double(x) else (-152.0, 129.0)))
     n, bits = nearest(v, x, None, 2 * format_of(v, x).bias)
-    return times_power(v, polynomial(v, v.sub(x, n), table(v, x, "exp2")), bits)
+    r = v.sub(x, n) if error is None else v.add(v.sub(x, n), error)
+    return times_power(v, polynomial(v, r, table(v, x, "exp2")), bits)
 
 
 def _expm1_parts(v: Vectors, x: Any, offset: float) -> tuple[Any, Any, Any]:
@@ -87,7 +94,7 @@ def expm1(v: Vectors, x: Any) -> Any:
 
 def logistic(v: Vectors, x: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    e = exp_with_error(v, v.neg(v.fabs(x)), None)
+    e = exp_with_error(v, v.neg(v.fabs(x)))
     total, error = fast_two_sum(v, v.constant(1.0, x), e)
     y = v.div(where(v, "lt", x, 0.0, e, 1.0), total)
     return v.fma(v.neg(error), y, y)  # of weight only for small e, where total is about 1
@@ -105,3 +112,34 @@ def tanh(v: Vectors, x: Any) -> Any:
     # the error over the total, which is 1 / (1 - y)
     error = v.mul(error, v.sub(y, v.constant(1.0, x)))
     return v.copysign(v.fmin(v.constant(1.0, x), v.fma(error, y, y)), x)
+
+
+def _halves(v: Vectors, x: Any) -> tuple[Any, Any, Any, Any]:
+    """cosh(r) - 1, sinh(r), and a quarter of 2**n and of 2**-n, for |x| = n ln 2 + r."""
+    form = format_of(v, x)
+    high = 710.6 if v.is_double(x) else 89.6  # beyond, 2**(n - 2) would be infinite
+    r, _, bits = reduced(v, v.fmin(v.constant(high, x), v.fabs(x)), form.bias - 2)
+    z = v.mul(r, r)
+    even = v.mul(z, polynomial(v, z, table(v, x, "cosh")))
+    odd = v.fma(v.mul(z, r), polynomial(v, z, table(v, x, "sinh")), r)
+    up = v.builder.shl(bits, v.constant(form.mantissa, bits))
+    down = v.builder.sub(v.constant((2 * form.bias - 4) << form.mantissa, up), up)
+    zero = v.constant(0, up)
+    down = v.select(v.compare("gt", down, zero), down, zero)
+    return even, odd, v.as_float(up), v.as_float(down)
+
+
+def sinh(v: Vectors, x: Any) -> Any:
+    """Hyperbolic sine, without cancellation: sinh(n ln 2 + r) by the theorem of addition."""
+    even, odd, up, down = _halves(v, x)
+    difference = v.sub(up, down)
+    y = v.add(difference, v.fma(odd, v.add(up, down), v.mul(even, difference)))
+    return tiny_as_is(v, x, v.copysign(scaled(v, y, 2.0), x))
+
+
+def cosh(v: Vectors, x: Any) -> Any:
+    """Hyperbolic cosine."""
+    even, odd, up, down = _halves(v, x)
+    total = v.add(up, down)
+    y = v.add(up, v.fma(odd, v.sub(up, down), v.fma(even, total, down)))
+    return scaled(v, y, 2.0)

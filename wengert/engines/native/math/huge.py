@@ -1,9 +1,9 @@
 """Arguments of trigonometric functions that are too large for parts of pi.
 
-`reduce_huge` branches where a lane is that large. There 1/pi is multiplied, in integers, with
-just the bits that decide the quotient's last whole bits and its fraction (M. Payne and R. Hanek,
-Radian reduction for trigonometric functions, 1983). The code is in functions of the module,
-which are written when they are first needed, and never inlined.
+`reduce_huge` branches where a lane is that large. There those bits of 1/pi that decide the
+quotient's last whole bit and its fraction are multiplied with the argument's, in integers (M.
+Payne and R. Hanek, Radian reduction for trigonometric functions, 1983). The code is in
+functions of the module, which are written when they are first needed, and never inlined.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
-from wengert.engines.native.math.parts import two_product
+from wengert.engines.native.math.parts import fast_two_sum, two_product
 from wengert.engines.native.vectors import Vectors
 
 ir = lazy_module("llvmlite.ir")
@@ -23,13 +23,13 @@ _PI = (3.141592653589793, 1.2246467991473532e-16)
 
 
 def reduce_huge(
-    v: Vectors, x: Any, reduced: tuple[Any, Any], limit: float, doubled: int, half: int
-) -> tuple[Any, Any]:
-    """r and bits that end in whole n with x = (n + half/2) pi / (1 + doubled) + r.
+    v: Vectors, x: Any, reduced: tuple[Any, ...], limit: float, doubled: int, half: int
+) -> tuple[Any, Any, Any]:
+    """r, its rest, and bits that end in n, with x = (n + half/2) pi / (1 + doubled) + r + rest.
 
     Args:
       x: arguments.
-      reduced: r and bits that are right for arguments below the limit.
+      reduced: r, rest and bits that are right for arguments below the limit.
       limit: lanes from here on are replaced.
       doubled: 1 to count quarters of a turn, 0 to count halves.
       half: 1 for the points between.
@@ -45,10 +45,10 @@ def reduce_huge(
     slow, after = builder.append_basic_block("huge"), builder.append_basic_block("reduced")
     builder.cbranch(some, slow, after)
     builder.position_at_end(slow)
-    function = _lanes_function(v, x.type, reduced[1].type)
+    function = _lanes_function(v, x.type, reduced[-1].type)
     flags = [ir.Constant(ir.IntType(64), flag) for flag in (doubled, half)]
     pair = builder.call(function, [x, huge, *reduced, *flags])
-    replaced = [builder.extract_value(pair, i) for i in (0, 1)]
+    replaced = [builder.extract_value(pair, i) for i in range(3)]
     builder.branch(after)
     builder.position_at_end(after)
     joined = []
@@ -57,7 +57,7 @@ def reduce_huge(
         phi.add_incoming(old, before)
         phi.add_incoming(new, slow)
         joined.append(phi)
-    return joined[0], joined[1]
+    return joined[0], joined[1], joined[2]
 
 
 def _new_function(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -69,62 +69,73 @@ def _new_function(module: Any, name: str, result: Any, arguments: list[Any]) -> 
 
 
 def _lanes_function(v: Vectors, type_: Any, bits_type: Any) -> Any:
-    """A function that replaces the huge lanes of r and bits."""
+    """A function that replaces the huge lanes of r, its rest and bits."""
     name = f"wengert.reduce.{v.lanes}x{v.bits(ir.Constant(type_, None))}"
     if name in v.module.globals:
         return v.module.globals[name]
     one = _one_function(v.module, v.has_fma)
     flag = ir.IntType(64)
-    result = ir.LiteralStructType([type_, bits_type])
-    arguments = [type_, v.mask_type, type_, bits_type, flag, flag]
-    function = _new_function(v.module, name, result, arguments)
-    x, huge, r, bits, doubled, half = function.args
+    types = [type_, type_, bits_type]
+    result = ir.LiteralStructType(types)
+    function = _new_function(v.module, name, result, [type_, v.mask_type, *types, flag, flag])
+    x, huge, *old, doubled, half = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     w = Vectors(builder, v.lanes, v.has_fma)
-    new_r, new_bits = _each_lane(w, one, x, r, bits, (doubled, half))
-    pair = ir.Constant(result, ir.Undefined)
-    pair = builder.insert_value(pair, w.select(huge, new_r, r), 0)
-    builder.ret(builder.insert_value(pair, w.select(huge, new_bits, bits), 1))
+    new = list(old)
+    for lane in range(v.lanes):
+        _replace_lane(w, one, x, new, lane, (doubled, half))
+    _return(builder, result, [w.select(huge, n, o) for n, o in zip(new, old, strict=True)])
     return function
 
 
-def _each_lane(v: Vectors, one: Any, x: Any, r: Any, bits: Any, flags: Any) -> tuple[Any, Any]:
-    """r and bits with all lanes replaced."""
-    builder = v.builder
-    double, element, integer = v.is_double(x), v.element(x), v.element(bits)
-    for lane in range(v.lanes):
-        place = ir.Constant(ir.IntType(32), lane)
-        value = builder.extract_element(x, place) if v.lanes > 1 else x
-        value = value if double else builder.fpext(value, ir.DoubleType())
-        pair = builder.call(one, [value, *flags])
-        new_r, new_bits = builder.extract_value(pair, 0), builder.extract_value(pair, 1)
-        if not double:
-            new_r, new_bits = builder.fptrunc(new_r, element), builder.trunc(new_bits, integer)
-        if v.lanes == 1:
-            return new_r, new_bits
-        r = builder.insert_element(r, new_r, place)
-        bits = builder.insert_element(bits, new_bits, place)
-    return r, bits
+def _return(builder: Any, type_: Any, values: list[Any]) -> None:
+    out = ir.Constant(type_, ir.Undefined)
+    for i, value in enumerate(values):
+        out = builder.insert_value(out, value, i)
+    builder.ret(out)
+
+
+def _replace_lane(
+    v: Vectors, one: Any, x: Any, results: list[Any], lane: int, flags: tuple[Any, ...]
+) -> None:
+    """Put r, its rest and bits of one lane into the results."""
+    builder, place = v.builder, ir.Constant(ir.IntType(32), lane)
+    value = builder.extract_element(x, place) if v.lanes > 1 else x
+    r, rest, bits = _reduce_one(v, one, value, flags)
+    for i, new in enumerate((r, rest, bits)):
+        results[i] = builder.insert_element(results[i], new, place) if v.lanes > 1 else new
+
+
+def _reduce_one(v: Vectors, one: Any, x: Any, flags: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    """r, its rest and bits of a scalar argument, in its format."""
+    builder, single = v.builder, ir.FloatType()
+    double = isinstance(x.type, ir.DoubleType)
+    found = builder.call(one, [x if double else builder.fpext(x, ir.DoubleType()), *flags])
+    r, rest, bits = (builder.extract_value(found, i) for i in range(3))
+    if double:
+        return r, rest, bits
+    short = builder.fptrunc(r, single)
+    rest = builder.fptrunc(builder.fsub(r, builder.fpext(short, ir.DoubleType())), single)
+    return short, rest, builder.trunc(bits, ir.IntType(32))
 
 
 def _one_function(module: Any, has_fma: bool) -> Any:
-    """double x, i64 doubled, i64 half -> r and whether n is odd."""
+    """double x, i64 doubled, i64 half -> r, its rest, and whether n is odd."""
     if "wengert.reduce" in module.globals:
         return module.globals["wengert.reduce"]
     i64, double = ir.IntType(64), ir.DoubleType()
-    result = ir.LiteralStructType([double, i64])
+    result = ir.LiteralStructType([double, double, i64])
     function = _new_function(module, "wengert.reduce", result, [double, i64, i64])
     builder = ir.IRBuilder(function.append_basic_block())
     v = Vectors(builder, 1, has_fma)
     x, doubled, half = function.args
     fraction, odd = _signed_fraction(v, _quotient_bits(v, x, doubled), half)
-    r = _times_pi(v, fraction, doubled)
+    r, rest = _times_pi(v, fraction, doubled)
     # cos is even: it is reduced as if the argument were positive
     even = builder.icmp_signed("!=", half, ir.Constant(i64, 0))
     negative = builder.and_(v.compare("lt", x, v.constant(0.0, x)), builder.not_(even))
     r = v.add(v.select(negative, v.neg(r), r), v.sub(x, x))  # NaN for infinity
-    pair = builder.insert_value(ir.Constant(result, ir.Undefined), r, 0)
-    builder.ret(builder.insert_value(pair, odd, 1))
+    _return(builder, result, [r, v.select(negative, v.neg(rest), rest), odd])
     return function
 
 
@@ -170,8 +181,8 @@ def _signed_fraction(v: Vectors, quotient: Any, half: Any) -> tuple[Any, Any]:
     return builder.shl(quotient, ir.Constant(i128, 1)), odd
 
 
-def _times_pi(v: Vectors, fraction: Any, doubled: Any) -> Any:
-    """A signed 128-bit fraction (of 1, the sign bit weighs 1/2) times pi, or pi/2; rounded."""
+def _times_pi(v: Vectors, fraction: Any, doubled: Any) -> tuple[Any, Any]:
+    """A signed 128-bit fraction (of 1, the sign bit weighs 1/2) times pi, or pi/2, in two."""
     builder, i128 = v.builder, fraction.type
 
     def whole(number: int) -> Any:
@@ -192,8 +203,10 @@ def _times_pi(v: Vectors, fraction: Any, doubled: Any) -> Any:
     # 2**-53 2**-zeros, and half of it for quarters of a turn
     exponent = builder.sub(ir.Constant(i64, 1023 - 53), builder.trunc(zeros, i64))
     exponent = builder.shl(builder.sub(exponent, doubled), ir.Constant(i64, 52))
-    r = v.mul(v.add(product, error), builder.bitcast(exponent, double))
-    return v.select(negative, v.neg(r), r)
+    power = builder.bitcast(exponent, double)
+    power = v.select(negative, v.neg(power), power)
+    r, rest = fast_two_sum(v, product, error)
+    return v.mul(r, power), v.mul(rest, power)
 
 
 @cache

@@ -1,7 +1,7 @@
 """log, log2, log10, log1p and functions made of them.
 
-x = m 2**e with m in [3/4, 3/2), so that e is 0 for all arguments near 1. In float32 a polynomial
-gives log(m) from f = m - 1; in float64 a shorter one of s = f / (2 + f), with
+x = m 2**e with m in [3/4, 3/2), so that e is 0 for all arguments near 1. In float32 a
+polynomial gives log(m) from f = m - 1; in float64 a shorter one of s = f / (2 + f), with
 log(m) = f - (f**2/2 - s (f**2/2 + R(s**2))) (P. Tang, Table-driven implementation of the
 logarithm function, 1990, and Sun's fdlibm).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from wengert.engines.native.math.exponential import exp, exp2
 from wengert.engines.native.math.parts import (
     decompose,
     decompose_normal,
@@ -65,10 +66,8 @@ def log2(v: Vectors, x: Any) -> Any:
     """Logarithm to base 2."""
     m, e = decompose(v, x)
     high, low = _times(v, shifted(v, m, -1.0), "log2e")
-    total, error = fast_two_sum(v, e, high)
-    exact = v.select(v.compare("eq", e, v.constant(0.0, e)), high, total)
-    error = v.select(v.compare("eq", e, v.constant(0.0, e)), v.constant(0.0, e), error)
-    return _special(v, x, v.add(exact, v.add(low, error)))
+    total, error = fast_two_sum(v, e, high)  # e is 0, or at least 1
+    return _special(v, x, v.add(total, v.add(low, error)))
 
 
 def log10(v: Vectors, x: Any) -> Any:
@@ -100,8 +99,8 @@ def log1p(v: Vectors, x: Any) -> Any:
     return tiny_as_is(v, x, where(v, "eq", u, 0.0, -math.inf, y))
 
 
-def one_plus(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
-    """f and e with 1 + x = (1 + f) 2**e, f not rounded twice; and 1 + x, rounded."""
+def one_plus(v: Vectors, x: Any, rest: Any = None) -> tuple[Any, Any, Any]:
+    """f and e with 1 + x + rest = (1 + f) 2**e, f not rounded twice; and 1 + x, rounded."""
     form = format_of(v, x)
     u = shifted(v, x, 1.0)
     m, e = decompose_normal(v, u)
@@ -109,4 +108,83 @@ def one_plus(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
     power = v.builder.sub(v.as_bits(m), v.as_bits(u))
     inverse = v.as_float(v.builder.add(power, v.constant(form.bias << form.mantissa, power)))
     f = v.fma(x, inverse, shifted(v, inverse, -1.0))
+    f = f if rest is None else v.fma(rest, inverse, f)
     return where(v, "lt", x, 2.0 ** (form.mantissa + 2), f, shifted(v, m, -1.0)), e, u
+
+
+def _log_of_sum(v: Vectors, u: Any, rest: Any, x: Any) -> Any:
+    """log(1 + u + rest) for a small rest; where x is large, log(2 x), which it then is."""
+    large = 2.0 ** (format_of(v, x).mantissa + 3)
+    f, e, _ = one_plus(
+        v, where(v, "lt", x, large, u, x), where(v, "lt", x, large, rest, 0.0)
+    )
+    y = _natural(v, f, v.add(e, where(v, "lt", x, large, 0.0, 1.0)))
+    return where(v, "lt", x, math.inf, y, x)
+
+
+def asinh(v: Vectors, x: Any) -> Any:
+    """Inverse hyperbolic sine."""
+    size = v.fabs(x)
+    square = v.mul(x, x)
+    root = v.sqrt(shifted(v, square, 1.0))
+    u, rest = fast_two_sum(v, size, v.div(square, shifted(v, root, 1.0)))
+    return tiny_as_is(v, x, v.copysign(_log_of_sum(v, u, rest, size), x))
+
+
+def acosh(v: Vectors, x: Any) -> Any:
+    """Inverse hyperbolic cosine."""
+    t = shifted(v, x, -1.0)
+    u, rest = fast_two_sum(v, v.sqrt(v.fma(t, t, v.add(t, t))), t)
+    return where(v, "lt", x, 1.0, math.nan, _log_of_sum(v, u, rest, x))
+
+
+def atanh(v: Vectors, x: Any) -> Any:
+    """Inverse hyperbolic tangent."""
+    size = v.fabs(x)
+    u = v.div(v.add(size, size), v.sub(v.constant(1.0, x), size))
+    y = v.copysign(scaled(v, log1p(v, u), 0.5), x)
+    return tiny_as_is(v, x, y)
+
+
+def logaddexp(v: Vectors, x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)), without overflow."""
+    larger, gap = _larger_and_gap(v, x, y)
+    f, e, _ = one_plus(v, exp(v, gap))
+    return _unless_nan(v, x, y, v.add(larger, _natural(v, f, e)))
+
+
+def logaddexp2(v: Vectors, x: Any, y: Any) -> Any:
+    """log2(2**x + 2**y), without overflow."""
+    larger, gap = _larger_and_gap(v, x, y)
+    f, e, _ = one_plus(v, exp2(v, gap))
+    log2e = v.constant(1 / math.log(2), x)
+    return _unless_nan(v, x, y, v.fma(_natural(v, f, e), log2e, larger))
+
+
+def _larger_and_gap(v: Vectors, x: Any, y: Any) -> tuple[Any, Any]:
+    """The larger number, and minus its distance to the other."""
+    gap = v.neg(v.fabs(v.sub(x, y)))
+    return v.fmax(x, y), v.select(v.compare("eq", x, y), v.constant(0.0, x), gap)
+
+
+def _unless_nan(v: Vectors, x: Any, y: Any, value: Any) -> Any:
+    total = v.add(x, y)
+    infinities = v.compare("eq", x, v.neg(y))  # whose sum is NaN, too
+    defined = v.builder.or_(v.builder.not_(v.is_nan(total)), infinities)
+    return v.select(defined, value, total)
+
+
+def xlogy(v: Vectors, x: Any, y: Any) -> Any:
+    """x log(y), and 0 where x is 0."""
+    return _times_log(v, x, y, log(v, y))
+
+
+def xlog1py(v: Vectors, x: Any, y: Any) -> Any:
+    """x log(1 + y), and 0 where x is 0."""
+    return _times_log(v, x, y, log1p(v, y))
+
+
+def _times_log(v: Vectors, x: Any, y: Any, logarithm: Any) -> Any:
+    zero = v.constant(0.0, x)
+    none = v.builder.and_(v.compare("eq", x, zero), v.builder.not_(v.is_nan(y)))
+    return v.select(none, zero, v.mul(x, logarithm))

@@ -14,11 +14,15 @@ from typing import Any
 
 from wengert.engines.native.math.huge import reduce_huge
 from wengert.engines.native.math.parts import (
+    fast_two_sum,
     format_of,
     nearest,
     parts,
     polynomial,
+    scaled,
     table,
+    tiny_as_is,
+    where,
 )
 from wengert.engines.native.vectors import Vectors
 
@@ -55,8 +59,9 @@ def sin(v: Vectors, x: Any) -> Any:
     if _needs_float64(v, x):
         return v.narrow(sin(v, v.widen(x)))
     n, bits = nearest(v, x, 1 / math.pi)
-    reduced = (_subtract(v, x, n), bits)
-    return _sine(v, *reduce_huge(v, x, reduced, _limit(v, x), doubled=0, half=0))
+    reduced = (_subtract(v, x, n), v.constant(0.0, x), bits)
+    r, _, odd = reduce_huge(v, x, reduced, _limit(v, x), doubled=0, half=0)
+    return _sine(v, r, odd)
 
 
 def cos(v: Vectors, x: Any) -> Any:
@@ -65,6 +70,64 @@ def cos(v: Vectors, x: Any) -> Any:
         return v.narrow(cos(v, v.widen(x)))
     half = v.constant(0.5, x)
     n, bits = nearest(v, v.fma(x, v.constant(1 / math.pi, x), v.neg(half)), None)
-    reduced = (_subtract(v, x, v.add(n, half)), bits)
-    r, odd = reduce_huge(v, x, reduced, _limit(v, x), doubled=0, half=1)
+    reduced = (_subtract(v, x, v.add(n, half)), v.constant(0.0, x), bits)
+    r, _, odd = reduce_huge(v, x, reduced, _limit(v, x), doubled=0, half=1)
     return _sine(v, r, v.builder.add(odd, v.constant(1, odd)))
+
+
+def tan(v: Vectors, x: Any) -> Any:
+    """Tangent."""
+    if _needs_float64(v, x):
+        return v.narrow(tan(v, v.widen(x)))
+    n, bits = nearest(v, x, 2 / math.pi)
+    reduced = (*_subtract_in_two(v, x, scaled(v, n, 0.5)), bits)
+    r, rest, odd = reduce_huge(v, x, reduced, _limit(v, x) / 2, doubled=1, half=0)
+    odd = v.builder.trunc(odd, v.mask_type)
+    near = _tangent_double if v.is_double(x) else _tangent_single
+    return tiny_as_is(v, x, near(v, r, rest, odd))
+
+
+def _tangent_single(v: Vectors, r: Any, rest: Any, odd: Any) -> Any:
+    """tan(r + rest), or where odd -1 over that, on [-pi/4, pi/4]: by a polynomial."""
+    z, one = v.mul(r, r), v.constant(1.0, r)
+    y = v.add(r, v.fma(v.mul(z, r), polynomial(v, z, table(v, r, "tan_single")), rest))
+    return v.div(v.select(odd, v.neg(one), y), v.select(odd, y, one))
+
+
+def _tangent_double(v: Vectors, r: Any, rest: Any, odd: Any) -> Any:
+    """The same by a quotient, whose denominator's error is put right afterwards."""
+    above, below = table(v, r, "tan_double")  # both begin with 1
+    z, one = v.mul(r, r), v.constant(1.0, r)
+    top = v.add(r, v.fma(v.mul(z, r), polynomial(v, z, above[1:]), rest))
+    bottom, error = fast_two_sum(v, one, v.mul(z, polynomial(v, z, below[1:])))
+    y = v.div(v.select(odd, v.neg(bottom), top), v.select(odd, top, bottom))
+    error = v.select(odd, error, v.neg(error))
+    return v.fma(scaled(v, error, 1.25), y, y)  # 1/bottom is from 1 to 1.5
+
+
+def _subtract_in_two(v: Vectors, x: Any, n: Any) -> tuple[Any, Any]:
+    """x - n pi, as a rounded number and its rest."""
+    name = "pi" if v.has_fma else "pi_without_fma"
+    first, second, third = (v.constant(-part, x) for part in parts(v, x, name))
+    start = v.fma(n, first, x)
+    product = v.mul(n, second)
+    r, rest = fast_two_sum(v, start, product)
+    if v.has_fma:  # elsewhere this product is exact
+        rest = v.add(rest, v.fma(n, second, v.neg(product)))
+    return r, v.fma(n, third, rest)
+
+
+def sinc(v: Vectors, x: Any) -> Any:
+    """sin(pi x) / (pi x): r S(r**2) / x, for the distance r to the nearest whole number."""
+    whole = v.rint(x)
+    r = v.sub(x, whole)
+    z, coefficients = v.mul(r, r), table(v, x, "sinc")
+    s, error = fast_two_sum(v, v.constant(1.0, x), v.mul(z, polynomial(v, z, coefficients[1:])))
+    half = scaled(v, whole, 0.5)
+    odd = v.compare("ne", v.trunc(half), half)
+    ratio = v.div(r, x)
+    far = v.fma(s, ratio, v.mul(error, ratio))
+    far = v.select(odd, v.neg(far), far)
+    inner = v.compare("eq", whole, v.constant(0.0, x))
+    far = where(v, "eq", v.fabs(x), math.inf, 0.0, far)
+    return v.select(inner, s, far)
