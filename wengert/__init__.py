@@ -22,6 +22,8 @@ from wengert.transforms.custom_jvp import custom_jvp as custom_jvp
 from wengert.transforms.custom_vjp import custom_vjp as custom_vjp
 from wengert.transforms.grad import grad as grad
 from wengert.transforms.grad import value_and_grad as value_and_grad
+from wengert.transforms.inspection import profile as profile
+from wengert.transforms.inspection import show as show
 from wengert.transforms.jacobian import hessian as hessian
 from wengert.transforms.jacobian import hvp as hvp
 from wengert.transforms.jacobian import jacfwd as jacfwd

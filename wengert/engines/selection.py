@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -85,8 +86,32 @@ def has_llvm() -> bool:
     return importlib.util.find_spec("llvmlite") is not None
 
 
+class _Replacement(threading.local):
+    """What makes the executables of this thread instead of the engines, if anything does."""
+
+    make: Callable[[Program], ExecutableProgram] | None = None
+
+
+_replacement = _Replacement()
+
+
+@contextmanager
+def replaced(make: Callable[[Program], ExecutableProgram]) -> Iterator[None]:
+    """Let `make` choose what runs programs in this thread, inside a `with` block.
+
+    Calls that machine code answers are not asked: close the gate as well.
+    """
+    before, _replacement.make = _replacement.make, make
+    try:
+        yield
+    finally:
+        _replacement.make = before
+
+
 def executable(program: Program, engine: str = "native") -> ExecutableProgram:
     """What runs a program: made at the first call, and kept with it."""
+    if _replacement.make is not None:
+        return _replacement.make(program)
     if program.executable is None:
         program.executable = ENGINES[engine if has_llvm() else "eager"](program)
     made: ExecutableProgram = program.executable

@@ -133,7 +133,7 @@ class BlockWriter:
         #: Variables that take the place of one that their step reads.
         self.in_place = set(in_place)
 
-    # -- places ----------------------------------------------------------------------------------
+    # -- places -----------------------------------------------
 
     def pointer(self, variable: Variable) -> Any:
         """Where a variable is in memory."""
@@ -210,25 +210,34 @@ class BlockWriter:
         """Whether a turn of a loop may compute a carry in the memory of the one before."""
         return updated_in_place(block, before, after)
 
-    # -- steps -----------------------------------------------------------------------------------
+    # -- steps -----------------------------------------------
 
-    def write(self) -> None:
-        """Append the steps, and copies of results that are also something else."""
+    def write(self, clock: Any = None) -> None:
+        """Append the steps, and copies of results that are also something else.
+
+        Args:
+          clock: a `profiling.Clock` that is read around every step.
+        """
         before = self.context.base
         self._claim_outputs()
         self._place_all()
         above = self.context.base
-        for step in self.block.steps:
+        for number, step in enumerate(self.block.steps):
             self.context.base = above
-            if isinstance(step, LoopKernel):
-                in_place = not self.in_place.isdisjoint(step.stores)
-                expansion = self.expansions[step]
-                NestWriter(self.code, expansion, self.pointer, in_place).write()
-            else:
-                self._write_opaque(step)
+            begin = clock.start(self.code) if clock else None
+            self._write_step(step)
+            if clock:
+                clock.stop(self.code, begin, number)
         for atom, pointer in self.copied:
             self._copy(atom, pointer)
         self.context.base = before
+
+    def _write_step(self, step: Step) -> None:
+        if isinstance(step, LoopKernel):
+            in_place = not self.in_place.isdisjoint(step.stores)
+            NestWriter(self.code, self.expansions[step], self.pointer, in_place).write()
+        else:
+            self._write_opaque(step)
 
     def _copy(self, atom: Atom, pointer: Any) -> None:
         if isinstance(atom, Literal):

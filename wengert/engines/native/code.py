@@ -52,7 +52,7 @@ class Code:
         self.target = target
         self.context = context
 
-    # -- values --------------------------------------------------------------------------------
+    # -- values -----------------------------------------------
 
     @property
     def i64(self) -> Any:
@@ -109,7 +109,7 @@ class Code:
         """A 64-byte aligned pointer to memory that is ours until this operation ends."""
         return self.context.scratch(self, nbytes)
 
-    # -- control -------------------------------------------------------------------------------
+    # -- control -----------------------------------------------
 
     @contextmanager
     def loop(self, count: Any, start: Any = 0, step: int = 1, name: str = "i") -> Iterator[Any]:

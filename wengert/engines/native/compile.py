@@ -11,8 +11,10 @@ pointers to dense arrays, constants before inputs, and scratch memory. It return
 from __future__ import annotations
 
 import ctypes
+import json
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,18 +22,63 @@ import numpy as np
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
 from wengert.engines.eager import compile_program as compile_eager
-from wengert.engines.native import callbacks
-from wengert.engines.native.blocks import BlockWriter, nbytes
+from wengert.engines.native import cache, callbacks
+from wengert.engines.native.blocks import BlockWriter
 from wengert.engines.native.code import Code
 from wengert.engines.native.context import DONE, FAILED, Context
-from wengert.engines.native.kernels import Block, group
-from wengert.engines.native.machine import LoadedCode, Target, load, optimise_and_emit
+from wengert.engines.native.cost import cost_of_block
+from wengert.engines.native.fingerprint import fingerprint
+from wengert.engines.native.kernels import Block, OpaqueStep, group
+from wengert.engines.native.machine import Target, load, optimise_and_emit
+from wengert.engines.native.profiling import Clock
 from wengert.engines.native.symbols import address
 from wengert.passes.pipeline import optimise
 
 ir = lazy_module("llvmlite.ir")
 
 _signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+
+#: Operations and bytes above which other threads may run Python during a call.
+_LONG = 200_000
+
+
+@dataclass(frozen=True)
+class ObjectCode:
+    """Object code with what is needed to run it.
+
+    Attributes:
+      content: relocatable object code with an entry point.
+      arena_bytes: scratch memory that a call needs.
+      symbols: what it calls in the process.
+      callbacks: numbers of the equations it calls back for.
+      long: whether a call may take long.
+    """
+
+    content: bytes
+    arena_bytes: int
+    symbols: list[str]
+    callbacks: list[int]
+    long: bool
+
+    def to_bytes(self) -> bytes:
+        """All of it, for a file."""
+        head = json.dumps([self.arena_bytes, self.symbols, self.long]).encode()
+        return len(head).to_bytes(8, "little") + head + self.content
+
+    @staticmethod
+    def from_bytes(data: bytes) -> ObjectCode:
+        """What `to_bytes` has written."""
+        end = 8 + int.from_bytes(data[:8], "little")
+        arena_bytes, symbols, long = json.loads(data[8:end])
+        return ObjectCode(data[end:], arena_bytes, symbols, [], long)
+
+
+def is_long(block: Block) -> bool:
+    """Whether a program may run for longer than it takes to let other threads in."""
+    loops = any(isinstance(s, OpaqueStep) and s.kind != "library" for s in block.steps)
+    cost = cost_of_block(block)
+    return loops or cost.flops + cost.bytes > _LONG
 
 
 class CompiledProgram:
@@ -45,19 +92,21 @@ class CompiledProgram:
       long: whether a call may take long enough to let other threads run meanwhile.
     """
 
-    def __init__(self, program: Program, code: LoadedCode, context: Context) -> None:
+    def __init__(self, program: Program, made: ObjectCode) -> None:
+        symbols = {symbol: address(symbol) for symbol in made.symbols}
+        code = load(made.content, symbols)
         self.program = program
         self.entry = code.address("entry")
-        self.arena_bytes = context.arena_bytes
+        self.arena_bytes = made.arena_bytes
         self.constants = [
             np.require(v._value, requirements=["C", "A"]) for v in program.constant_values
         ]
-        self.long = True
+        self.long = made.long
         self._code = code
         self._function = _signature(self.entry)
         self._eager: Any = None
-        if context.callbacks:
-            weakref.finalize(self, callbacks.release, context.callbacks)
+        if made.callbacks:
+            weakref.finalize(self, callbacks.release, made.callbacks)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The results for NumPy values of the program's types."""
@@ -94,8 +143,8 @@ def _pointers(arrays: Sequence[Any]) -> Any:
     return (ctypes.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))
 
 
-def write_module(block: Block, target: Target) -> tuple[Any, Context]:
-    """The LLVM module of a block, with its entry point."""
+def write_module(block: Block, target: Target, clock: Any = None) -> tuple[Any, Context]:
+    """The LLVM module of a block, with its entry point; `clock` is read around every step."""
     module = ir.Module("wengert")
     context = Context(module, target)
     pointer = ir.PointerType()
@@ -106,7 +155,7 @@ def write_module(block: Block, target: Target) -> tuple[Any, Context]:
     program = block.program
     given = _loaded(code, inputs, len(program.constants) + len(program.inputs))
     wanted = _loaded(code, outputs, len(program.outputs))
-    BlockWriter(context, code, block, given, wanted).write()
+    BlockWriter(context, code, block, given, wanted).write(clock)
     code.builder.ret(code.int64(DONE))
     return module, context
 
@@ -119,8 +168,19 @@ def _loaded(code: Code, table: Any, count: int) -> list[Any]:
     ]
 
 
+def make_object(program: Program, target: Target) -> ObjectCode:
+    """Object code of a program that has been through the passes."""
+    block = group(program)
+    module, context = write_module(block, target)
+    content = optimise_and_emit(module, target)
+    long = is_long(block)
+    return ObjectCode(
+        content, context.arena_bytes, sorted(context.symbols), context.callbacks, long
+    )
+
+
 def compile_program(program: Program, target: Target | None = None) -> CompiledProgram:
-    """Machine code of a program.
+    """Machine code of a program, made now or found on disk.
 
     Args:
       program: what to compile; its constants must be arrays.
@@ -128,7 +188,24 @@ def compile_program(program: Program, target: Target | None = None) -> CompiledP
     """
     target = target or Target.host()
     program = optimise(program)
-    module, context = write_module(group(program), target)
-    object_code = optimise_and_emit(module, target)
-    symbols = {symbol: address(symbol) for symbol in context.symbols}
-    return CompiledProgram(program, load(object_code, symbols), context)
+    text = fingerprint(program)
+    key = text and cache.key("program", text, target)
+    found = cache.lookup(key) if key else None
+    made = ObjectCode.from_bytes(found) if found else make_object(program, target)
+    if key and not found and not made.callbacks:  # callbacks have numbers of this process
+        cache.store(key, made.to_bytes())
+    return CompiledProgram(program, made)
+
+
+def compile_profiled(program: Program) -> tuple[CompiledProgram, Clock]:
+    """Machine code of a program that reads a clock around every step."""
+    target = Target.host()
+    program = optimise(program)
+    block = group(program)
+    clock = Clock(block)
+    module, context = write_module(block, target, clock)
+    content = optimise_and_emit(module, target)
+    made = ObjectCode(
+        content, context.arena_bytes, sorted(context.symbols), context.callbacks, True
+    )
+    return CompiledProgram(program, made), clock

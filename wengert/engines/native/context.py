@@ -87,7 +87,7 @@ class Context:
         self._functions = 0
         self._exits: dict[tuple[Any, int], Any] = {}
 
-    # -- memory ----------------------------------------------------------------------------------
+    # -- memory -----------------------------------------------
 
     def scratch(self, code: Code, nbytes: int) -> Any:
         """A pointer to memory above everything that is alive; only in the entry function."""
@@ -100,7 +100,7 @@ class Context:
         """Note a function of the process that the code calls."""
         self.symbols.add(symbol)
 
-    # -- failing ---------------------------------------------------------------------------------
+    # -- failing -----------------------------------------------
 
     def fail_if(self, code: Code, condition: Any, failure: Any = None) -> None:
         """Leave the program where a condition holds; the eager engine then raises the error."""
@@ -120,7 +120,7 @@ class Context:
         builder.cbranch(condition, exit_block, after)
         builder.position_at_end(after)
 
-    # -- threads ---------------------------------------------------------------------------------
+    # -- threads -----------------------------------------------
 
     def function(self, name: str, type_: Any) -> Any:
         """A new internal function."""

@@ -73,7 +73,7 @@ class Expansion:
             (e, self.atom(e.inputs[0], self._identity)) for e in kernel.reductions
         ]
 
-    # -- reading ---------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------
 
     def atom(self, atom: Atom, index: Sequence[Index], dtype: Any = None) -> Node:
         """An operand at an index; a Python scalar takes the dtype that is given."""
@@ -167,7 +167,7 @@ class Expansion:
     def _zero(self) -> Affine:
         return fixed(self.rank)
 
-    # -- arithmetic on indices -------------------------------------------------------------------
+    # -- arithmetic on indices -----------------------------------------------
 
     def as_node(self, index: Index) -> Node:
         """An index as a number."""
@@ -212,7 +212,7 @@ class Expansion:
         return self.intern(Apply("bitwise_and", (first, second), BOOL, {}))
 
 
-# -- views -------------------------------------------------------------------------------------
+# -- views -----------------------------------------------
 
 View = Callable[[Expansion, Equation, Sequence[Index]], Node]
 

@@ -185,7 +185,7 @@ class Interner:
         return self._known.setdefault(node.key, node)
 
 
-# -- affine forms ------------------------------------------------------------------------------
+# -- affine forms -----------------------------------------------
 
 
 def axis_index(rank: int, axis: int) -> Affine:

@@ -198,7 +198,7 @@ class Grouping:
             self._schedule(equation)
         return Block(self.program, self.steps, self.producers, self.stored, self.aliases)
 
-    # -- what is fused ------------------------------------------------------------------------
+    # -- what is fused -----------------------------------------------
 
     def _measure(self, equation: Equation) -> None:
         """Estimate cost and depth of computing a variable from memory, in vector operations."""
@@ -326,7 +326,7 @@ class Grouping:
         large = size * variable.type.dtype.itemsize > _CACHED_BYTES
         return (times - 1) * cost > (24 if large else 6) * times
 
-    # -- in which order -------------------------------------------------------------------------
+    # -- in which order -----------------------------------------------
 
     def _schedule(self, equation: Equation) -> None:
         kind = self.kinds[equation]

@@ -85,7 +85,7 @@ class Nest:
         return [*self.outer, *([self.vector] if self.vector else [])]
 
 
-# -- choosing the axes -------------------------------------------------------------------------
+# -- choosing the axes -----------------------------------------------
 
 
 def reachable(roots: Sequence[Node]) -> list[Node]:
@@ -192,7 +192,7 @@ def _score(axis: Axis, nodes: Sequence[Node], expansion: Expansion, lanes: int) 
     return (score + 100.0) * used
 
 
-# -- writing -----------------------------------------------------------------------------------
+# -- writing -----------------------------------------------
 
 
 class NestWriter:
@@ -248,7 +248,7 @@ class NestWriter:
             bad = self.code.builder.icmp_unsigned("!=", flag, ir.Constant(ir.IntType(8), 0))
             self.code.context.fail_if(self.code, bad)
 
-    # -- segments ------------------------------------------------------------------------------
+    # -- segments -----------------------------------------------
 
     def _segments(self) -> Iterator[dict[int, tuple[int, int]]]:
         """Ranges (low, high) of the axes, by position, that together cover the domain."""
@@ -288,7 +288,7 @@ class NestWriter:
                         cuts.add(at)
         return sorted(cuts)
 
-    # -- blocks --------------------------------------------------------------------------------
+    # -- blocks -----------------------------------------------
 
     def _write_segment(self, ranges: dict[int, tuple[int, int]]) -> None:
         nest = self.nest

@@ -124,7 +124,7 @@ class Frame:
         """Operations on this frame's values."""
         return self.code.vectors(self.lanes)
 
-    # -- values ----------------------------------------------------------------------------------
+    # -- values -----------------------------------------------
 
     def scalar(self, node: Node) -> None:
         """Build a node here, for the frames inside."""
@@ -216,7 +216,7 @@ class Frame:
         before = builder.load(self.flag, typ=byte)
         builder.store(builder.or_(before, builder.zext(bad, byte)), self.flag)
 
-    # -- choices ---------------------------------------------------------------------------------
+    # -- choices -----------------------------------------------
 
     def range_of(self, affine: Affine) -> tuple[int, int]:
         """The least and greatest number that an affine form can be here."""
@@ -259,7 +259,7 @@ class Frame:
     def _both(self, truth: Any) -> Any:
         return truth if self.mask is None else self.code.builder.and_(self.mask, truth)
 
-    # -- positions -------------------------------------------------------------------------------
+    # -- positions -----------------------------------------------
 
     def _scalar_part(self, affine: Affine) -> tuple[Any, int]:
         """A position at the first lane: an LLVM value or None, plus a number."""
@@ -312,7 +312,7 @@ class Frame:
             lanes = builder.add(lanes, steps)
         return lanes
 
-    # -- memory ----------------------------------------------------------------------------------
+    # -- memory -----------------------------------------------
 
     def _load(self, node: Load) -> Any:
         terms = [(self.value(t), stride) for t, stride in node.terms]

@@ -85,7 +85,7 @@ class Accumulator:
         self.offset = tuple(offset)
         return layout
 
-    # -- lanes -----------------------------------------------------------------------------------
+    # -- lanes -----------------------------------------------
 
     def combine(self, v: Vectors, x: Any, y: Any) -> Any:
         """Two partial results as one."""
@@ -95,7 +95,7 @@ class Accumulator:
         """The value to start from, in all lanes."""
         return v.constant(neutral(self.name, ArrayType((), self.dtype)), v.type(self.dtype))
 
-    # -- blocks ----------------------------------------------------------------------------------
+    # -- blocks -----------------------------------------------
 
     def most_blocks(self, points: int) -> int:
         """How many partial results are worth their memory."""
@@ -185,7 +185,7 @@ class Accumulator:
             place = code.offset(pointer, i, dtype.itemsize)
             code.builder.store(raw, place, align=dtype.itemsize)
 
-    # -- registers -------------------------------------------------------------------------------
+    # -- registers -----------------------------------------------
 
     def open(self, code: Code, frame: Frame) -> None:
         """Set up registers, at the level of the nest where they start."""
