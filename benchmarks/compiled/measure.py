@@ -31,14 +31,22 @@ CACHE = "WENGERT_CACHE_DIR"
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure."""
+    """How long to measure, and by which clock.
+
+    Attributes:
+      rounds, seconds, first_calls: turns, time of a turn, new functions.
+      peaks: whether to measure the machine's peaks again for every row.
+      clock: of wall time, or of the time that all threads of the process were running.
+    """
 
     rounds: int = 15
     seconds: float = 0.02
     first_calls: int = 3
+    peaks: bool = True
+    clock: Callable[[], float] = time.perf_counter
 
 
-QUICK = Effort(rounds=5, seconds=0.003, first_calls=1)
+QUICK = Effort(rounds=5, seconds=0.003, first_calls=1, peaks=False)
 
 
 @dataclass
@@ -107,13 +115,13 @@ class Contender:
             return lambda: fun(arg)
         return lambda: fun(*args)
 
-    def first_call(self) -> float:
+    def first_call(self, clock: Callable[[], float]) -> float:
         """Seconds to trace, compile and run a new function."""
         args = self.system.asarray(self.inputs)
         fun = self.fresh()
-        start = time.perf_counter()
+        start = clock()
         self.system.wait(fun(*args))
-        return time.perf_counter() - start
+        return clock() - start
 
 
 def plain(tree: Any) -> list[np.ndarray[Any, Any]]:
@@ -133,7 +141,9 @@ def distance(got: list[Any], expected: list[Any]) -> float:
     )
 
 
-def contenders(row: Row, systems: dict[str, Any], outcome: Outcome) -> dict[str, Contender]:
+def contenders(
+    row: Row, systems: dict[str, Any], outcome: Outcome, again: bool
+) -> dict[str, Contender]:
     """All that run the row and agree; why the others do not goes to `outcome.errors`.
 
     JAX's result is the one that others are compared with, where JAX is there.
@@ -153,7 +163,7 @@ def contenders(row: Row, systems: dict[str, Any], outcome: Outcome) -> dict[str,
         if apart > row.tolerance:
             outcome.errors[name] = f"WRONG: results are {apart:.2g} (relative) from JAX's"
             del ready[name]
-    outcome.limit = limit(row, inputs, reference.result)
+    outcome.limit = limit(row, inputs, reference.result, again)
     return ready
 
 
@@ -162,9 +172,9 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0].strip()[:160]}"
 
 
-def limit(row: Row, inputs: Any, outputs: Any) -> machine.Limit | None:
+def limit(row: Row, inputs: Any, outputs: Any, again: bool) -> machine.Limit | None:
     """The least time the row can take here: each input read, each output written, once."""
-    peaks = machine.measured()
+    peaks = machine.measured(again)
     if peaks is None:
         return None
     read = sum(x.nbytes for x in optree.tree_leaves(inputs))
@@ -190,15 +200,22 @@ def measure(row: Row, systems: dict[str, Any], effort: Effort) -> Outcome:
     """Everything about one row."""
     outcome = Outcome(row)
     with _no_disk_cache():
-        ready = contenders(row, systems, outcome)
+        ready = contenders(row, systems, outcome, effort.peaks)
         compilers = [ready[name] for name in COMPILERS if name in ready]
         for _ in range(effort.first_calls if compilers else 0):
             for contender in compilers:
-                name, seconds = contender.system.name, contender.first_call()
+                name, seconds = contender.system.name, contender.first_call(effort.clock)
                 outcome.first[name] = min(seconds, outcome.first.get(name, np.inf))
     if ready:
         runs = {name: contender.runner() for name, contender in ready.items()}
-        case = Case(row.title, runs, rounds=effort.rounds, seconds=effort.seconds, rest=REST)
+        case = Case(
+            row.title,
+            runs,
+            rounds=effort.rounds,
+            seconds=effort.seconds,
+            rest=REST,
+            clock=effort.clock,
+        )
         case.measure()
         outcome.steady = case.results
     return outcome

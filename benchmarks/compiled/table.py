@@ -1,12 +1,14 @@
 """The table of compiled work, printed row by row as it is measured, in Markdown.
 
-`python -m benchmarks compiled [group or row ...] [--quick] [--peers jax,torch]`.
+`python -m benchmarks compiled [group or row ...] [--quick] [--busy] [--peers jax,torch]`.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks import machine
 from benchmarks.compiled.measure import QUICK, Effort, Outcome, measure
@@ -97,7 +99,10 @@ def summary(outcomes: list[Outcome]) -> list[str]:
 
 
 def main(
-    names: Sequence[str] = (), quick: bool = False, peers: Sequence[str] | None = None
+    names: Sequence[str] = (),
+    quick: bool = False,
+    peers: Sequence[str] | None = None,
+    busy: bool = False,
 ) -> None:
     """Measure and print rows."""
     rows = chosen(names)
@@ -110,8 +115,12 @@ def main(
     if peaks:
         print(peaks.describe() + "\n")
     print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|", flush=True)
+    effort = QUICK if quick else Effort()
+    if busy:
+        effort = replace(effort, clock=time.process_time)
+        print("Times are those that all threads of the process ran, not wall times.\n")
     outcomes = []
     for row in rows:
-        outcomes.append(measure(row, systems, QUICK if quick else Effort()))
+        outcomes.append(measure(row, systems, effort))
         print("| " + " | ".join(cells(outcomes[-1])) + " |", flush=True)
     print("\n" + "\n\n".join(summary(outcomes)))
