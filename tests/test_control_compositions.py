@@ -359,13 +359,42 @@ def mixed_carry_unrolled(x):
     return first * second
 
 
+jitted_cell = wg.jit(cell)
+
+
+def jitted_rnn(x):
+    """A block with a call of a jitted function, which holds an array."""
+    return lax.scan(lambda h, v: (jitted_cell(h, v), None), x, V * x)[0]
+
+
+def factored(x):
+    """Operations whose derivative rules make arrays of their own."""
+
+    def step(c, v):
+        lower = wnp.linalg.cholesky(wnp.outer(c, c) + W @ W.T + wnp.eye(4))
+        return lower @ v, None
+
+    return lax.scan(step, x, V[:2])[0] * lax.fori_loop(0, 2, lambda _, c: step(c, V[3])[0], x)
+
+
+def factored_unrolled(x):
+    def step(c, v):
+        return wnp.linalg.cholesky(wnp.outer(c, c) + W @ W.T + wnp.eye(4)) @ v
+
+    return step(step(x, V[0]), V[1]) * step(step(x, V[3]), V[3])
+
+
+TWICE = np.full(4, 2.0)
+
+
 @wg.custom_vjp
 def doubled_gradient(x):
     return wnp.sin(x)
 
 
 doubled_gradient.defvjp(
-    lambda x: (wnp.sin(x), x), lambda x, cotangent: (2 * wnp.cos(x) * cotangent,)
+    lambda x: (doubled_gradient(x), x),
+    lambda x, cotangent: (TWICE * wnp.cos(x) * cotangent,),
 )
 
 
@@ -399,6 +428,8 @@ PROGRAMS = {
     "map": Program(mapped, mapped_unrolled),
     "pendulum": Program(pendulum, pendulum_unrolled),
     "mixed carry": Program(mixed_carry, mixed_carry_unrolled),
+    "jitted rnn": Program(jitted_rnn, last_of_rnn),
+    "factored": Program(factored, factored_unrolled),
     "custom rule": Program(custom_rule_in_scan, custom_rule_unrolled),
 }
 

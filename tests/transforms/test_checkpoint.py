@@ -366,6 +366,21 @@ def test_custom_rules_inside():
     assert saved_by(forward) == ["exp"]
 
 
+def test_second_derivatives_by_rules_that_contradict_each_other():
+    """What is differentiated again is what the forward rule does, as without a checkpoint."""
+
+    @wg.custom_vjp
+    def g(x):
+        return wnp.sin(x)
+
+    g.defvjp(lambda x: (wnp.exp(x), x), lambda r, c: (c * r,))
+    f = lambda x: wnp.sum(g(x) ** 2)
+    for policy in (None, P.everything_saveable, P.dots_saveable):
+        checkpointed = wg.checkpoint(f, policy=policy)
+        np.testing.assert_allclose(wg.grad(checkpointed)(X), wg.grad(f)(X), rtol=1e-6)
+        np.testing.assert_allclose(wg.hessian(checkpointed)(X), wg.hessian(f)(X), rtol=1e-5)
+
+
 def test_a_traced_policy_is_asked_with_types_and_parameters():
     asked = []
 

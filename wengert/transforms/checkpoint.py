@@ -30,6 +30,7 @@ from wengert.transforms.residuals import (
     Split,
     SplitInterpreter,
     cut,
+    has_rules,
     split,
     surrounding_policy,
 )
@@ -253,13 +254,14 @@ class Residuals:
 
     def cut(self, use: Use, saved: Sequence[Reference] | None) -> Cut:
         """The cut for one use; the first one decides what is saved."""
-        policy = self.params["policy"]
+        program, policy = self.params["program"], self.params["policy"]
 
         def make() -> Cut:
-            parts = split_program(self.params["program"], self.followed, use, policy)
-            return cut(parts, policy, saved)
+            parts = split_program(program, self.followed, use, policy)
+            # derivatives of results are those of what forward rules do, as without checkpoint
+            return cut(parts, policy, saved, has_rules(program))
 
-        return _kept(self.params["program"], (use, self.followed, policy), make)
+        return _kept(program, (use, self.followed, policy), make)
 
 
 def split_program(

@@ -14,7 +14,6 @@ Maclaurin, Paszke and Radul, "Decomposing reverse-mode automatic differentiation
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 from wengert.core.array import ArrayType, as_array
@@ -22,8 +21,11 @@ from wengert.core.interpreter import EagerInterpreter, Interpreter, Params, stat
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.core.tracing import ProgramTracer, TraceInterpreter
+from wengert.passes.blocks import programs
+from wengert.passes.dce import eliminate
 from wengert.primitives import marks
 from wengert.transforms.checkpoint_policies import Policy, decision
+from wengert.transforms.custom import CustomCall
 
 #: A result of a known equation: the number of the equation, and of the result.
 Reference = tuple[int, int]
@@ -135,7 +137,7 @@ class Cut(NamedTuple):
     """Two programs for a split, and what the second one takes from the first.
 
     Attributes:
-      forward: inputs -> results and saved values; None where nothing is saved.
+      forward: inputs -> results and saved values; None where the program itself will do.
       backward: needed inputs, used saved values, linear inputs -> results that do not vanish.
       saved: which values the forward program saves.
       constants: values of the leading inputs of the split.
@@ -229,10 +231,16 @@ def _types(equation: Equation) -> list[Any]:
 
 def _inner_programs(equation: Equation) -> list[Program]:
     """The programs among the parameters whose results are those of the equation."""
-    params = equation.params.values()
-    programs = chain.from_iterable(p if isinstance(p, tuple) else (p,) for p in params)
     count = len(equation.outputs)
-    return [p for p in programs if isinstance(p, Program) and len(p.outputs) == count]
+    return [p for p in programs(equation.params) if len(p.outputs) == count]
+
+
+def has_rules(program: Program) -> bool:
+    """Whether there are custom rules in a program, or in one inside it."""
+    return any(
+        isinstance(e.primitive, CustomCall) or any(map(has_rules, programs(e.params)))
+        for e in program.equations
+    )
 
 
 def _chosen(policy: Policy, names: Names, equations: Sequence[Equation]) -> set[Variable]:
@@ -256,6 +264,7 @@ def cut(
     split: Split,
     policy: Policy | None,
     saved: Sequence[Reference] | None = None,
+    forward: bool = False,
 ) -> Cut:
     """Cut a split into a forward and a backward program.
 
@@ -263,6 +272,7 @@ def cut(
       split: the linearization with one use of its linear map.
       policy: decides what is saved; without it, nothing is.
       saved: what has been saved, where a cut for another use has decided that.
+      forward: give the forward program even where nothing is saved.
     """
     linear, roots = live(split.equations, variables(split.results), set())
     names = Names(split.known)
@@ -280,7 +290,7 @@ def cut(
     again, needed = live([names.renamed(e) for e in split.known], roots, given)
     kept = [v for v in references if v in given and (saved is not None or v in needed)]
     return Cut(
-        _forward(split, kept) if kept and saved is None else None,
+        _forward(split, kept) if saved is None and (kept or forward) else None,
         _backward(split, names, [*again, *linear], needed, kept),
         tuple(references[v] for v in kept),
         split.constants,
@@ -293,7 +303,7 @@ def cut(
 def _forward(split: Split, kept: Sequence[Variable]) -> Program:
     """The program of the results and the saved values."""
     equations, _ = live(split.known, {*variables(split.outputs), *kept}, set())
-    return Program(split.inputs, (), (), equations, (*split.outputs, *kept))
+    return eliminate(Program(split.inputs, (), (), equations, (*split.outputs, *kept)))
 
 
 def _backward(
@@ -312,7 +322,7 @@ def _backward(
         for atom in split.results
         if atom is not None
     ]
-    return Program((*given, *split.linear_inputs), (), (), body, outputs)
+    return eliminate(Program((*given, *split.linear_inputs), (), (), body, outputs))
 
 
 def _without(equation: Equation, taken: set[Variable]) -> Equation:
