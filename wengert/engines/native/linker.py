@@ -155,7 +155,7 @@ class _Image:
         reached = {
             int(number)
             for each in source.relocations.values()
-            for number in each["symbol"][np.isin(each["type"], _TABLE)]
+            for number in each["symbol"][_tabled(each["type"])]
         }
         kinds = source.sections["flags"] & (_EXECUTABLE | _WRITABLE)
         here = self._place(0, kinds == _EXECUTABLE)
@@ -184,8 +184,8 @@ class _Image:
 
     def put(self, places: Any, values: Any, size: int) -> None:
         """Write little-endian numbers of `size` bytes at any places."""
-        for byte in range(size):
-            self.bytes[places + byte] = (values >> 8 * byte) & 0xFF
+        parts = values.astype("<i8").view(np.uint8).reshape(-1, 8)
+        self.bytes[places[:, None] + np.arange(size)] = parts[:, :size]
 
     def link(self, base: int, addresses: dict[int, int]) -> Any:
         """Apply all relocations for a mapping at `base`; offsets of the symbols.
@@ -203,8 +203,8 @@ class _Image:
             absolute[number] = np.uint64(address).astype(np.int64)
             values[number] = self.stubs[number]
             self._write_stub(number)
-        for number, slot in self.slots.items():
-            self.put(np.array([slot]), absolute[number : number + 1], 8)
+        if self.slots:
+            self.put(np.array([*self.slots.values()]), absolute[[*self.slots]], 8)
         for section, entries in self.source.relocations.items():
             self._relocate(int(self.places[section]), entries, values, absolute)
         return values
@@ -223,7 +223,7 @@ class _Image:
         if (values[numbers] < 0).any():
             raise Unsupported("a symbol of another kind")
         near = (kinds == _RELATIVE) | (kinds == _CALL)
-        tabled = np.isin(kinds, _TABLE)
+        tabled = _tabled(kinds)
         far = kinds == _ADDRESS
         if not (near | tabled | far).all():
             raise Unsupported("a relocation of another kind")
@@ -231,6 +231,11 @@ class _Image:
         relative = targets + entries["addend"] - places
         self.put(places[near | tabled], relative[near | tabled], 4)
         self.put(places[far], (absolute[numbers] + entries["addend"])[far], 8)
+
+
+def _tabled(kinds: Any) -> Any:
+    """Which relocations go through the table."""
+    return (kinds == _TABLE[0]) | (kinds == _TABLE[1]) | (kinds == _TABLE[2])
 
 
 def _rows(numbers: Iterable[int], here: int) -> tuple[dict[int, int], int]:
