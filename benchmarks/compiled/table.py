@@ -110,15 +110,16 @@ def main(
     if quick and peers is None:
         kept.discard("torch.compile")
     systems = installed(kept)
+    effort = QUICK if quick else Effort()
+    if busy:
+        effort = replace(effort, clock=time.process_time)
     print("\n## Compiled\n\n(minimum / median per call; ratios are of medians)\n")
+    if busy:
+        print("Times are those that all threads of the process ran, not wall times.\n")
     peaks = machine.measured()
     if peaks:
         print(peaks.describe() + "\n")
     print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|", flush=True)
-    effort = QUICK if quick else Effort()
-    if busy:
-        effort = replace(effort, clock=time.process_time)
-        print("Times are those that all threads of the process ran, not wall times.\n")
     outcomes = []
     for row in rows:
         outcomes.append(measure(row, systems, effort))
