@@ -52,7 +52,7 @@ def _edit(parts: Any, outside: Surroundings) -> bool:
 
 def _sizes(parts: Any) -> Any:
     if isinstance(parts, Scan):
-        return tuple(map(len, (parts.consts, parts.carries, parts.xs, parts.ys)))
+        return len(parts.consts), len(parts.carries), len(parts.xs), len(parts.ys)
     carries = [len(phase.carries) for phase in parts.phases]
     return len(parts.cond_consts), len(parts.consts), carries
 

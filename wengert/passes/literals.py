@@ -7,7 +7,7 @@ from typing import Any
 
 from wengert.core.array import Array, ArrayType
 from wengert.core.interpreter import Params
-from wengert.core.program import Atom, Literal, Variable
+from wengert.core.program import Atom, Literal
 
 
 def number(literal: Any) -> Any:
@@ -38,10 +38,10 @@ def atom_key(atom: Any) -> Any:
     return literal_key(atom) if type(atom) is Literal else atom
 
 
-def equal_atoms(atoms: Sequence[Atom]) -> bool:
+def equal_atoms(atoms: Sequence[Atom | None]) -> bool:
     """Whether all atoms are the same variable, or literals of the same bits."""
     first = atoms[0]
-    if type(first) is Variable:
+    if type(first) is not Literal:
         return all(a is first for a in atoms)
     key = literal_key(first)
     return all(type(a) is Literal and literal_key(a) == key for a in atoms)

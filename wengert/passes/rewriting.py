@@ -88,8 +88,8 @@ class Rewriter:
             old, equation = equation, self._with_replaced(equation)
             if old.outputs is not equation.outputs:  # of another weak flag
                 self._visit(equation)
-                new = equation.outputs[0]
-                self._replace(old.outputs[0], replaced.get(new, new))
+                renamed = equation.outputs[0]
+                self._replace(old.outputs[0], replaced.get(renamed, renamed))
                 return
         primitive = equation.primitive
         if primitive.multiple_results:
@@ -201,7 +201,7 @@ class Rewriter:
 
     def number(self, atom: Atom) -> Any:
         """The value that an atom holds everywhere, as a scalar; None where it is not known."""
-        literal = self.literal(atom)
+        literal = atom if type(atom) is Literal else self.splats.get(atom)
         return None if literal is None else number(literal)
 
     def filled(self, value: Any, type_: ArrayType) -> Any:

@@ -14,7 +14,14 @@ from wengert.core.primitive import Primitive
 from wengert.core.program import Program
 from wengert.passes.blocks import Blocks
 from wengert.passes.rewriting import Rewriter, Rule
-from wengert.passes.rules import arithmetic, elementwise, logic, reductions, structure
+from wengert.passes.rules import (
+    arithmetic,
+    contraction,
+    elementwise,
+    logic,
+    reductions,
+    structure,
+)
 
 
 def simplify(program: Program) -> Program:
@@ -35,7 +42,13 @@ def simplify(program: Program) -> Program:
     return Rewriter(program, _RULES, Blocks(simplify)).run()
 
 
-_FAMILIES = (arithmetic.RULES, logic.RULES, structure.RULES, reductions.RULES)
+_FAMILIES = (
+    arithmetic.RULES,
+    logic.RULES,
+    structure.RULES,
+    reductions.RULES,
+    contraction.RULES,
+)
 
 
 class _Rules(dict[Primitive, tuple[Rule, ...]]):

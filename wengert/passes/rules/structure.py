@@ -313,7 +313,7 @@ def _concatenate(
         return pieces[0]
     if not pieces:
         return inputs[0]
-    literals = [walk.literal(x) for x in pieces]
+    literals: list[Any] = [walk.literal(x) for x in pieces]
     if all(x is not None for x in literals) and equal_atoms(literals):
         return walk.filled(literals[0].value._value, type_)
     merged = _joined_slices(walk, pieces, dimension)
@@ -326,8 +326,8 @@ def _joined_slices(walk: Rewriter, pieces: Sequence[Any], dimension: int) -> lis
     """Pieces in which neighbouring slices of one array are one slice."""
     merged: list[Any] = []
     for piece in pieces:
-        before = walk.made(merged[-1], slice_) if merged else None
-        after = walk.made(piece, slice_)
+        before: Any = walk.made(merged[-1], slice_) if merged else None
+        after: Any = walk.made(piece, slice_)
         both = before and after and _union(before, after, dimension)
         if both:
             merged[-1] = _sliced(walk, after.inputs[0], *both)
