@@ -10,7 +10,7 @@ import pytest
 
 import wengert as wg
 import wengert.numpy as wnp
-from wengert import errors
+from wengert import errors, lax
 from wengert.ad_checkpoint import checkpoint_name, print_saved_residuals, saved_residuals
 
 X = np.array([0.5, -1.5, 2.0], np.float32)
@@ -312,6 +312,73 @@ def test_integers_constants_and_unused_results():
         assert not np.asarray(push(X)[2]).any()
     constant = wg.checkpoint(lambda x: wnp.ones(3), policy=P.everything_saveable)
     assert not np.asarray(wg.jacrev(constant)(X)).any()
+
+
+def scanned(x):
+    """A loop of which each iteration has a product, a name and more."""
+
+    def body(h, v):
+        product = checkpoint_name(W @ h, "product")
+        return wnp.tanh(wnp.sin(product) + v), None
+
+    return wnp.sum(lax.scan(body, x, np.ones((5, 3), np.float32))[0])
+
+
+@pytest.mark.parametrize(
+    "policy", [P.dots_saveable, P.save_only_these_names("product")], ids=["dots", "names"]
+)
+def test_policies_reach_into_loops(policy):
+    checkpointed = wg.checkpoint(scanned, policy=policy)
+    forward, backward = checkpoints(wg.grad(checkpointed), X)
+    # each iteration's product is kept, and the loop is not run again: one backward loop
+    assert [o.type.shape for o in forward.outputs] == [(), (5, 3)]
+    assert operations(backward).count("scan") == 1
+    np.testing.assert_allclose(wg.grad(checkpointed)(X), wg.grad(scanned)(X), rtol=1e-5)
+    np.testing.assert_allclose(
+        wg.hessian(checkpointed)(X), wg.hessian(scanned)(X), rtol=1e-4, atol=1e-6
+    )
+    jitted = wg.checkpoint(lambda x: wg.jit(scanned)(x) + x.sum(), policy=policy)
+    forward, backward = checkpoints(wg.grad(jitted), X)
+    assert operations(backward).count("scan") == 1
+
+
+@pytest.mark.parametrize("policy", [None, P.save_only_these_names("other")])
+def test_loops_run_again_where_nothing_in_them_is_kept(policy):
+    forward, backward = checkpoints(wg.grad(wg.checkpoint(scanned, policy=policy)), X)
+    assert len(forward.outputs) == 1
+    assert operations(backward).count("scan") == 2
+
+
+@pytest.mark.parametrize("policy", [None, P.save_only_these_names("product")])
+def test_checkpointed_bodies_of_loops(policy):
+    def body(h, v):
+        product = checkpoint_name(W @ h, "product")
+        return wnp.tanh(wnp.sin(product) + v), None
+
+    rows = np.ones((5, 3), np.float32)
+    f = lambda x: wnp.sum(lax.scan(wg.checkpoint(body, policy=policy), x, rows)[0])
+    scans = [e for e in wg.make_program(wg.grad(f))(X).equations if e.primitive.name == "scan"]
+    assert [o.type.shape for o in scans[0].outputs] == [(3,), (5, 3)]  # one residual
+    (block,) = [
+        e for e in scans[1].params["body"].equations if e.primitive.name == "checkpoint"
+    ]
+    assert ("dot_general" in operations(block.params["program"])[:1]) is (policy is None)
+    for way in WAYS.values():
+        np.testing.assert_allclose(way(f)(X), way(scanned)(X), rtol=2e-4, atol=1e-6)
+
+
+def test_conditionals_and_loops_in_a_checkpoint():
+    def f(x):
+        y = lax.cond(x[0] > 0, lambda y: wnp.sin(y @ W), lambda y: y, x)
+        grown = lax.while_loop(
+            lambda c: c[0] < 3, lambda c: (c[0] + 1, wnp.sin(c[1] @ W)), (0, y)
+        )
+        return wnp.sum(grown[1] * lax.fori_loop(0, 2, lambda i, y: wnp.cos(y), y))
+
+    for policy in (None, P.dots_saveable, P.everything_saveable):
+        g = wg.checkpoint(f, policy=policy)
+        for way in WAYS.values():
+            np.testing.assert_allclose(way(g)(X), way(f)(X), rtol=2e-4, atol=1e-6)
 
 
 def test_policies_are_checked():

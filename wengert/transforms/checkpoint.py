@@ -17,9 +17,10 @@ from wengert.core import dtypes, tree
 from wengert.core.array import Array
 from wengert.core.interpreter import Params, Tracer, escaped, state
 from wengert.core.primitive import Primitive, Value, Zero
-from wengert.core.program import Program
+from wengert.core.program import Equation, Program, Variable
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
+from wengert.passes.blocks import with_params
 from wengert.transforms.checkpoint_policies import Policy, save_from_both_policies
 from wengert.transforms.jit import JitFunction
 from wengert.transforms.jvp import jvp_flat
@@ -31,6 +32,7 @@ from wengert.transforms.residuals import (
     SplitInterpreter,
     cut,
     has_rules,
+    keeps_any,
     split,
     surrounding_policy,
 )
@@ -270,6 +272,7 @@ def split_program(
     """A program's linearization, with one use of its linear map."""
 
     types, out_types = program.in_types, program.out_types
+    program = program if policy is None else reaching(program, policy)
 
     def call(leaves: list[Any]) -> Any:
         def run(given: list[Any]) -> list[Any]:
@@ -295,6 +298,35 @@ def split_program(
     linear = types if use.forwards else out_types
     interpreter = SplitInterpreter(state.interpreter, policy, (checkpoint_call,))
     return split(interpreter, call, types, [linear[i] for i in use.active])
+
+
+def reaching(program: Program, policy: Policy) -> Program:
+    """The program, in which loops and conditionals keep for each run what the policy keeps.
+
+    Their blocks become checkpointed calls, where the policy has anything to keep in them.
+    """
+    equations = []
+    for equation in program.equations:
+        params = equation.params
+        if equation.primitive is not checkpoint_call:
+            params = {key: _reached(equation, v, policy) for key, v in params.items()}
+        equations.append(with_params(equation, params))
+    return program.rebuilt(equations, program.outputs)
+
+
+def _reached(equation: Equation, value: Any, policy: Policy) -> Any:
+    """A parameter of an equation, as `reaching` makes it."""
+    if type(value) is tuple and any(type(item) is Program for item in value):
+        return tuple(_reached(equation, item, policy) for item in value)
+    if type(value) is not Program or not keeps_any(policy, value):
+        return value
+    if equation.primitive.inlines:
+        return reaching(value, policy)
+    inputs = [Variable(t) for t in value.in_types]
+    outputs = [Variable(t) for t in value.out_types]
+    params = {"program": value, "policy": policy, "prevent_cse": False}
+    block = Equation(checkpoint_call, inputs, outputs, params, equation.location)
+    return Program(inputs, (), (), [block], outputs)
 
 
 class CheckpointBlock(Block):

@@ -217,12 +217,19 @@ def saveable(policy: Policy, equation: Equation, number: int) -> bool:
     if decision(policy, equation.primitive, _types(equation), equation.params):
         return True
     return any(
-        saveable(policy, inner, list(inner.outputs).index(atom))
+        saveable(policy, inner, place)
         for program in _inner_programs(equation)
-        for atom in (program.outputs[number],)
-        for inner in program.equations
-        if atom in inner.outputs
+        for inner, place in _sources(program, program.outputs[number])
     )
+
+
+def _sources(program: Program, atom: Atom) -> list[tuple[Equation, int]]:
+    """The equation that gives an atom, with its place there; and those that name it."""
+    return [
+        (e, list(e.outputs).index(atom) if atom in e.outputs else 0)
+        for e in program.equations
+        if atom in e.outputs or (e.primitive is marks.checkpoint_name and atom in e.inputs)
+    ]
 
 
 def _types(equation: Equation) -> list[Any]:
@@ -243,6 +250,15 @@ def has_rules(program: Program) -> bool:
     )
 
 
+def keeps_any(policy: Policy, program: Program) -> bool:
+    """Whether a policy keeps a result of a program, or of one inside it."""
+    return any(
+        decision(policy, e.primitive, _types(e), e.params)
+        or any(keeps_any(policy, inner) for inner in programs(e.params))
+        for e in program.equations
+    )
+
+
 def _chosen(policy: Policy, names: Names, equations: Sequence[Equation]) -> set[Variable]:
     """The variables that a policy keeps."""
     excluded: frozenset[str] = getattr(policy, "excluded", frozenset())
@@ -250,6 +266,11 @@ def _chosen(policy: Policy, names: Names, equations: Sequence[Equation]) -> set[
     for equation in equations:
         if not variables(equation.inputs) or equation.primitive is marks.checkpoint_name:
             continue  # constants are cheaper to make than to keep
+        if any(programs(equation.params)):
+            # what a loop gives is worth keeping only if the loop need not run again
+            if any(saveable(policy, equation, i) for i in range(len(equation.outputs))):
+                chosen.update(equation.outputs)
+            continue
         for number, variable in enumerate(equation.outputs):
             naming = names.naming.get(variable, ())
             if any(e.params["name"] in excluded for e in naming):
