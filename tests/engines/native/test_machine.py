@@ -2,10 +2,14 @@
 
 import ctypes
 import gc
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from wengert.engines.native import linker
 from wengert.engines.native.machine import (
     Target,
     assembly,
@@ -157,3 +161,31 @@ def test_threads_compile_at_once():
     for thread in threads:
         thread.join()
     assert results == {number: number + 1 for number in range(8)}
+
+
+SECOND = """
+import sys
+from wengert.engines.native.machine import Target
+from wengert.engines.native.runtime import interrupt, memory, pool
+import numpy as np
+pool.run(lambda block: None, 4)
+memory.empty((10_000,), np.float32)[:] = 1
+interrupt.address("check")
+print(str(Target.host()), Target.host().vector_bytes, Target.host().has_fma)
+print("llvmlite" in sys.modules, file=sys.stderr)
+"""
+
+
+def test_a_second_process_does_not_need_llvm(tmp_path):
+    environment = {**os.environ, "WENGERT_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", SECOND],
+            env=environment, capture_output=True, text=True, check=True,
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    assert first.stdout == second.stdout
+    assert first.stderr.strip() == "True"
+    if linker.supported():
+        assert second.stderr.strip() == "False"

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib.util
 import os
 import secrets
 import stat
@@ -28,8 +29,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-
-from wengert.engines.native import machine
 
 _MAGIC = b"wengert object 1"
 _DIGEST = 32
@@ -61,7 +60,15 @@ def key(*parts: object) -> str:
 @cache
 def _versions() -> str:
     """What the bytes depend on besides program, machine and options."""
-    return f"{_sources()} {machine.versions()} numpy {np.__version__} python {sys.version}"
+    return f"{_sources()} {_compiler()} numpy {np.__version__} python {sys.version}"
+
+
+def _compiler() -> str:
+    """The version of llvmlite, found without the tenth of a second that its import takes."""
+    specification = importlib.util.find_spec("llvmlite")
+    if specification is None or specification.origin is None:
+        return ""
+    return Path(specification.origin).with_name("_version.py").read_text(encoding="utf-8")
 
 
 def _sources() -> str:

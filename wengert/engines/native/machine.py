@@ -18,20 +18,20 @@ This module knows nothing of programs or arrays.
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import os
+import platform
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
-from wengert.engines.native import linker
+from wengert.engines.native import cache, linker
 
 llvm = lazy_module("llvmlite.binding")
-llvmlite = lazy_module("llvmlite")
 
 #: One lock for all of LLVM: its objects here are shared, and a fork waits until it is free.
 _lock = threading.RLock()
@@ -40,7 +40,7 @@ os.register_at_fork(
 )
 
 
-@cache
+@functools.cache
 def _initialise() -> None:
     """Make LLVM know this process's kind of machine."""
     llvm.initialize_native_target()
@@ -69,23 +69,33 @@ class Target:
     has_fma: bool
 
     @staticmethod
-    @cache
+    @functools.cache
     def host() -> Target:
-        """This machine, with all it has."""
-        with _lock:
-            _initialise()
-            features = llvm.get_host_cpu_features()
-            triple = llvm.get_process_triple()
-            cpu = llvm.get_host_cpu_name()
-        listed = features.flatten()
-        if features.get("avx512f"):
-            # LLVM takes half of the register's width on many of these processors otherwise.
-            listed += ",-prefer-256-bit"
-        fused = bool(features.get("fma")) or is_arm(triple)
-        return Target(triple, cpu, listed, _vector_bytes(features), fused)
+        """This machine, with all it has.
+
+        What LLVM says of it is kept on disk: asking takes LLVM's import.
+        """
+        processor = _processor()
+        if processor is None:
+            return _ask_llvm()
+        key = cache.key("host", processor)
+        kept = cache.lookup(key)
+        if kept is not None:
+            triple, cpu, features, width, fused = kept.decode().split("\n")
+            return Target(triple, cpu, features, int(width), fused == "True")
+        target = _ask_llvm()
+        fields = (
+            target.triple,
+            target.cpu,
+            target.features,
+            target.vector_bytes,
+            target.has_fma,
+        )
+        cache.store(key, "\n".join(map(str, fields)).encode())
+        return target
 
     @staticmethod
-    @cache
+    @functools.cache
     def baseline() -> Target:
         """The least machine of this architecture (x86-64: SSE2; AArch64: NEON)."""
         with _lock:
@@ -100,6 +110,39 @@ class Target:
         return f"{self.triple} {self.cpu} {self.features}"
 
 
+#: Lines of /proc/cpuinfo that do not change from moment to moment: x86-64 and AArch64.
+_CONSTANT = (
+    *("vendor", "cpu family", "model", "stepping", "flags"),
+    *("Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part"),
+)
+
+
+def _processor() -> str | None:
+    """What the system says of the first processor, if it does so at once (Linux)."""
+    try:
+        with open("/proc/cpuinfo", "rb", buffering=0) as file:
+            first = file.read(1 << 14).decode(errors="replace").split("\n\n")[0]
+    except OSError:
+        return None
+    lines = [line for line in first.splitlines() if line.startswith(_CONSTANT)]
+    return "\n".join([platform.machine(), *lines])
+
+
+def _ask_llvm() -> Target:
+    """This machine, as LLVM sees it."""
+    with _lock:
+        _initialise()
+        features = llvm.get_host_cpu_features()
+        triple = llvm.get_process_triple()
+        cpu = llvm.get_host_cpu_name()
+    listed = features.flatten()
+    if features.get("avx512f"):
+        # LLVM takes half of the register's width on many of these processors otherwise.
+        listed += ",-prefer-256-bit"
+    fused = bool(features.get("fma")) or is_arm(triple)
+    return Target(triple, cpu, listed, _vector_bytes(features), fused)
+
+
 def is_arm(triple: str) -> bool:
     """Whether a triple names 64-bit ARM."""
     return triple.startswith(("aarch64", "arm64"))
@@ -112,16 +155,10 @@ def _vector_bytes(features: Mapping[str, bool]) -> int:
     return 32 if features.get("avx") else 16
 
 
-def versions() -> str:
-    """What produced object code, besides program, target and options: for keys of caches."""
-    number = ".".join(map(str, llvm.llvm_version_info))
-    return f"llvmlite {llvmlite.__version__}, LLVM {number}"
+# -- object code -----------------------------------------------
 
 
-# -- object code -----------------------------------------------------------------------------
-
-
-@cache
+@functools.cache
 def _target_machine(target: Target) -> Any:
     """LLVM's object for a target; kept, since one costs half a millisecond."""
     _initialise()
@@ -221,7 +258,7 @@ def optimised(module: Any, target: Target, level: int = 2) -> str:
         return str(_optimise(str(module), target, level))
 
 
-# -- loading ---------------------------------------------------------------------------------
+# -- loading -----------------------------------------------
 
 #: What LLVM itself calls: memory, remainders, roundings without an instruction, 16-bit floats.
 _IMPLICIT = (
@@ -233,7 +270,7 @@ _IMPLICIT = (
 ).split()
 
 
-@cache
+@functools.cache
 def _libraries() -> list[Any]:
     libraries = [ctypes.CDLL(None)]
     for file in ("libm.so.6", "libgcc_s.so.1", "libSystem.dylib"):
@@ -242,7 +279,7 @@ def _libraries() -> list[Any]:
     return libraries
 
 
-@cache
+@functools.cache
 def _implicit(name: str) -> int:
     """The address of a function that LLVM may call by itself; 0 if the system has none."""
     if name in _IMPLICIT:
@@ -295,7 +332,7 @@ class _LLVMLibrary:
         self._library._owned = True
 
 
-@cache
+@functools.cache
 def _llvm_linker() -> Any:
     """The one linker of LLVM in this process, which is never taken down.
 

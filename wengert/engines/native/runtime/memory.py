@@ -25,10 +25,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy._core import _multiarray_umath
 
+from wengert.core.lazy import lazy_module
 from wengert.engines.native import machine
 from wengert.engines.native.runtime import memory_code
+
+_umath = lazy_module("numpy._core._multiarray_umath")
 
 _CAPSULE_NAME = ctypes.c_char_p(b"mem_handler")
 #: Fields of `PyArray_Descr` and `PyArrayObject` in the C interface of NumPy 2.
@@ -60,7 +62,7 @@ def _numpy_function(index: int) -> int:
     """An entry of the table of NumPy's C interface."""
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = get(_multiarray_umath._ARRAY_API, None)
+    table = get(_umath._ARRAY_API, None)
     return int(ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))[index] or 0)
 
 

@@ -217,13 +217,12 @@ def build(
       exports: names of the routines that are called from outside.
     """
     target = machine.Target.host()
-    module = ir.Module(name)
-    write(module)
-    text = str(module)
-    key = cache.key(text, target)
+    key = cache.key("runtime", name, target)  # which stands for the sources of `write` too
     code = cache.lookup(key)
     if code is None:
-        code = machine.optimise_and_emit(text, target)
+        module = ir.Module(name)
+        write(module)
+        code = machine.optimise_and_emit(module, target)
         cache.store(key, code)
     loaded = machine.load(code, symbols, exports)
     loaded.keep_for_ever()
