@@ -23,15 +23,14 @@ from wengert.engines.native.code import Buffer, Code
 MODULES = (
     "blas",
     "convolve",
-    "windows",
-    "random_bits",
     "cumulative",
-    "sort",
-    "search",
-    "scatter",
-    "slicing",
+    "fourier",
     "lapack",
-    "fft",
+    "random_bits",
+    "scatter",
+    "sort",
+    "spectral",
+    "windows",
 )
 
 

@@ -14,15 +14,26 @@ from wengert.engines.native.library import (
     blas,
     convolve,
     cumulative,
+    lapack,
     random_bits,
     scatter,
     sort,
+    spectral,
 )
 
 #: `emit(code, equation, operands, results)`, see `code.Buffer`.
 Emit = Callable[..., None]
 
-_MODULES: tuple[Any, ...] = (blas, convolve, cumulative, random_bits, scatter, sort)
+_MODULES: tuple[Any, ...] = (
+    blas,
+    convolve,
+    cumulative,
+    lapack,
+    random_bits,
+    scatter,
+    sort,
+    spectral,
+)
 
 _OPERATIONS: dict[str, tuple[Emit, Callable[[Equation], bool] | None]] = {
     name: (emit, getattr(module, "SUPPORTS", {}).get(name))
