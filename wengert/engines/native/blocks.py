@@ -142,7 +142,7 @@ class BlockWriter:
         return self.places[root]
 
     def _claim_outputs(self) -> None:
-        """Let results be computed where they are wanted; what cannot be is copied at the end."""
+        """Let results be computed where they are wanted; the others are copied at the end."""
         for atom, pointer in zip(self.block.program.outputs, self.outputs, strict=True):
             root = self.block.root(atom)
             if isinstance(root, Variable) and root not in self.places:
@@ -183,7 +183,7 @@ class BlockWriter:
     def _replaced(
         self, step: Step, at: int, size: int, last: dict[Variable, int], taken: Any
     ) -> Variable | None:
-        """A variable in the arena whose place a result may take: read here for the last time."""
+        """A variable in the arena whose place a result may take: its last reader is here."""
         for variable in replaceable(self.block, step):
             if variable in taken and last[variable] == at and taken[variable][1] == size:
                 return variable

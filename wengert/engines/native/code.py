@@ -148,7 +148,7 @@ class Code:
             self.call("libc.memcpy", self.pointer_type, args)
 
     def move(self, target: Any, source: Any, nbytes: int) -> None:
-        """Copy bytes by loads and stores where they are few, so that they can stay in registers."""
+        """Copy bytes; few ones by loads and stores, so that they can stay in registers."""
         if nbytes > 512:
             self.copy(target, source, nbytes)
             return

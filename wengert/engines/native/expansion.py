@@ -99,7 +99,7 @@ class Expansion:
         return self._computed(variable, index)
 
     def _aliased(self, variable: Variable, index: Sequence[Index], shape: Shape) -> Node:
-        """An element of memory that has other dimensions than the variable by which it is read."""
+        """An element of memory by another shape than that of the variable that owns it."""
         atom: Atom = variable
         while isinstance(atom, Variable) and atom in self.block.aliases:
             atom = self.block.aliases[atom]

@@ -36,7 +36,7 @@ from wengert.engines.native.expressions import (
     row_major,
     scaled,
 )
-from wengert.engines.native.points import Frame
+from wengert.engines.native.points import MOST_STEPS, Frame
 from wengert.engines.native.reductions import Accumulator
 
 ir = lazy_module("llvmlite.ir")
@@ -137,12 +137,12 @@ def plan(expansion: Expansion, vector_bytes: int) -> Nest:
         cost_of(n.name) if isinstance(n, Apply) else 1 for n in nodes if n.inputs or n.affines
     )
     nest.cost = max(nest.cost, 1)
-    if not axes:
+    if not axes or 0 in expansion.domain:
         return nest
     most = _lanes(expansion, nodes, vector_bytes)
-    nest.vector = max(
-        axes, key=lambda axis: (_score(axis, nodes, expansion, most), axis.position)
-    )
+    nest.vector = min(axes, key=lambda axis: (_time(axis, nodes, nest, most), -axis.position))
+    if vector_bytes < 64:  # without masks a vector must not be longer than its axis
+        most = min(most, 1 << (nest.vector.size.bit_length() - 1))
     at = axes.index(nest.vector)
     inner = axes[at + 1 :]
     if math.prod(axis.size for axis in inner) <= _INNER_POINTS:
@@ -178,18 +178,22 @@ def _lanes(expansion: Expansion, nodes: Sequence[Node], vector_bytes: int) -> in
     return vector_bytes // max(registers, default=4)
 
 
-def _score(axis: Axis, nodes: Sequence[Node], expansion: Expansion, lanes: int) -> float:
-    """How well an axis serves as the vector axis."""
-    score = 0.0
-    for node in nodes:
-        if isinstance(node, Load):
-            coefficient = node.offset[axis.position]
-            score += {0: 0.25, 1: 1.0, -1: 0.8}.get(coefficient, -1.0)
+def _time(axis: Axis, nodes: Sequence[Node], nest: Nest, lanes: int) -> float:
+    """About how long a point takes with this axis as the vector axis, in vector operations."""
+    expansion = nest.expansion
+    steps = [n.offset[axis.position] for n in nodes if isinstance(n, Load)]
+    time = float(nest.cost) + sum(_step_time(step, lanes) for step in steps)
     if expansion.roots:
-        contiguous = store_offset(expansion)[axis.position] == 1
-        score += len(expansion.roots) * (1.5 if contiguous else -2.0)
-    used = min(axis.size, lanes) / lanes
-    return (score + 100.0) * used
+        step = store_offset(expansion)[axis.position]
+        time += len(expansion.roots) * 1.5 * _step_time(step, lanes)
+    return time * lanes / min(axis.size, lanes)
+
+
+def _step_time(step: int, lanes: int) -> int:
+    """What it costs to read elements so far apart, beside reading a vector."""
+    if step in (-1, 0, 1):
+        return 0
+    return 3 if 1 < step <= MOST_STEPS else lanes
 
 
 # -- writing -----------------------------------------------
@@ -453,8 +457,7 @@ class Body:
             return
         lanes = self.nest.lanes
         if isinstance(low, int) and high - low < lanes:
-            with self.code.loop(high, low) as i:
-                self._points(frame.vector(1, axis.position, i, 0), 0)
+            self._tail(frame, axis, low, high, lanes)
             return
         if not self.writer.accumulators and not self.writer.in_place:
             self._overlapping_loop(frame, axis, low, high)

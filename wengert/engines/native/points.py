@@ -37,7 +37,7 @@ from wengert.engines.native.expressions import (
 ir = lazy_module("llvmlite.ir")
 
 #: Strides up to which whole vectors are read and shuffled instead of gathering elements.
-_MOST_STEPS = 4
+MOST_STEPS = 4
 
 Position = Any
 #: A number or an LLVM value.
@@ -184,7 +184,7 @@ class Frame:
     def _coordinate(self, node: Coordinate) -> Any:
         v = self.vectors
         low, high = self.range_of(node.affine)
-        narrow = -(1 << 31) <= low and high < 1 << 31
+        narrow = low >= -(1 << 31) and high < 1 << 31
         lanes = self._lane_positions(node.affine, 32 if narrow else 64)
         if node.dtype == INDEX and not narrow:
             return lanes
@@ -336,7 +336,7 @@ class Frame:
         v, builder = self.vectors, self.code.builder
         type_ = memory_type(v, dtype)
         step = self._step(offset)
-        if self.lanes > 1 and not terms and 1 < step <= _MOST_STEPS and self.mask is None:
+        if self.lanes > 1 and not terms and 1 < step <= MOST_STEPS and self.mask is None:
             part = self._deinterleaved(pointer, offset, dtype, size)
             if part is not None:
                 return from_memory(v, part, dtype)
