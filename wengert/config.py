@@ -84,7 +84,6 @@ memory_budget = Setting(
     "memory_budget", 1 << 30, "bytes that a chunk of a Jacobian may take with chunk_size='auto'"
 )
 threads = Setting("threads", 0, "how many threads a compiled loop may use; 0: all processors")
-
 explain_misses = Setting(
     "explain_misses", False, "warn, once per cause, when a jitted function is compiled again"
 )
@@ -94,4 +93,5 @@ SETTINGS: tuple[Setting[bool] | Setting[int], ...] = (
     debug_key_reuse,
     memory_budget,
     threads,
+    explain_misses,
 )
