@@ -262,7 +262,7 @@ def keeps_any(policy: Policy, program: Program) -> bool:
 def _chosen(policy: Policy, names: Names, equations: Sequence[Equation]) -> set[Variable]:
     """The variables that a policy keeps."""
     excluded: frozenset[str] = getattr(policy, "excluded", frozenset())
-    chosen = set()
+    chosen: set[Variable] = set()
     for equation in equations:
         if not variables(equation.inputs) or equation.primitive is marks.checkpoint_name:
             continue  # constants are cheaper to make than to keep
