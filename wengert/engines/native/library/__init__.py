@@ -20,6 +20,7 @@ from wengert.engines.native.library import (
     scatter,
     sort,
     spectral,
+    windows,
 )
 
 #: `emit(code, equation, operands, results)`, see `code.Buffer`.
@@ -35,6 +36,7 @@ _MODULES: tuple[Any, ...] = (
     scatter,
     sort,
     spectral,
+    windows,
 )
 
 _OPERATIONS: dict[str, tuple[Emit, Callable[[Equation], bool] | None]] = {

@@ -185,7 +185,8 @@ def _extremum(symbol: str) -> Callable[..., Any]:
     return choose
 
 
-_COMBINE: dict[str, Callable[..., Any]] = {
+#: How an update changes an element, by the scatter's name: `combine(code, old, new, dtype)`.
+COMBINE: dict[str, Callable[..., Any]] = {
     "scatter": _replace,
     "scatter_add": _add,
     "scatter_mul": _multiply,
@@ -229,7 +230,7 @@ def _write(
 ) -> None:
     """Combine the updates into `target`, which has the shape of `x`."""
     axes = equation.params["axes"]
-    combine = _COMBINE[equation.primitive.name]
+    combine = COMBINE[equation.primitive.name]
     own, count = _parts(updates.type.dtype)
     held = dtypes.real_dtype(target_dtype)
     rest = rest_dims(x.type.shape, axes)
@@ -486,13 +487,13 @@ def _real_or_moved(equation: Equation) -> bool:
 
 
 OPERATIONS = {
-    **dict.fromkeys(_COMBINE, emit_scatter),
+    **dict.fromkeys(COMBINE, emit_scatter),
     "gather": emit_gather,
     "dynamic_slice": emit_dynamic_slice,
     "dynamic_update_slice": emit_dynamic_update_slice,
     "slice_positions": emit_slice_positions,
     "scatter_winners": emit_winners,
 }
-SUPPORTS = dict.fromkeys(_COMBINE, _real_or_moved)
+SUPPORTS = dict.fromkeys(COMBINE, _real_or_moved)
 #: Of which operand the result may take the memory over.
-IN_PLACE = {**dict.fromkeys(_COMBINE, 0), "dynamic_update_slice": 0}
+IN_PLACE = {**dict.fromkeys(COMBINE, 0), "dynamic_update_slice": 0}
