@@ -57,7 +57,8 @@ def all_names(program):
 def evaluate(program, values):
     """The results on NumPy values, by the meaning of each primitive.
 
-    Every array is in row-major order, for NumPy's sums depend on the order in memory.
+    Every array is in row-major order, for NumPy's sums depend on the order in memory; but
+    permuted arrays are views, which BLAS reads where they lie.
     """
     return state.run(_evaluate, program, values)
 
@@ -79,8 +80,9 @@ def _evaluate(program, values):
         else:
             out = equation.primitive.compute(*operands, **equation.params)
         results = out if equation.primitive.multiple_results else [out]
+        view = equation.primitive.name == "transpose"
         for variable, result in zip(equation.outputs, results, strict=True):
-            environment[variable] = _ordered(result)
+            environment[variable] = result if view else _ordered(result)
     return [read(atom) for atom in program.outputs]
 
 

@@ -18,6 +18,7 @@ from wengert.primitives.transcendental import pow
 F32 = np.dtype(np.float32)
 X = np.array([[1.5, -2.0, 0.0], [-0.0, 3.0, 1e-40]], np.float32)
 I = np.arange(6, dtype=np.int32).reshape(2, 3)
+STACK = wnp.arange(27.0).reshape(3, 3, 3)
 B = np.array([[True, False, True], [False, False, True]])
 Z = np.array([1 + 2j, -0.0 - 1j], np.complex64)
 
@@ -34,6 +35,10 @@ def filled(shape, value, dtype=np.float32):
 
 def select_twice(pred, x):
     return compare.select(pred, compare.select(pred, x, 1), 2)
+
+
+def twice(product):
+    return product + product.T
 
 
 def ones(like):
@@ -149,6 +154,17 @@ SHORTER = {
         ["slice"],
     ),
     "transpose of a row": (lambda x, y: x[:1].T, ["slice", "reshape"]),
+    "product with a permuted matrix": (lambda x, y: x @ y.T, ["dot_general"]),
+    "product of permuted matrices": (lambda x, y: x.T @ y.T.T, ["dot_general"]),
+    "permuted product": (lambda x, y: (x @ y.T).T, ["dot_general"]),
+    "product read twice": (
+        lambda x, y: twice(x @ y.T),
+        ["dot_general", "transpose", "add"],
+    ),
+    "product of permuted stacks": (
+        lambda x, y: wnp.einsum("bij,bjk->bik", STACK.transpose(1, 0, 2), STACK + x[0, 0]),
+        ["slice", "reshape", "add", "dot_general"],
+    ),
     "finite and infinite": (
         lambda x, y: compare.select((x == 0.0) & compare.isinf(x), y, x * 2),
         ["mul"],

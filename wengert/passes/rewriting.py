@@ -14,6 +14,7 @@ Types stay, but for weak flags on the way to the outputs: those follow the opera
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ class Rewriter:
         self._reweighed: set[Any] = set()
         #: variables whose weak flag matters, once they have been looked for
         self._weighed: set[Any] = set()
+        #: how often variables are read, once that has been counted
+        self._uses: Counter[Any] | None = None
         self._new_constants: dict[Variable, Array] = {}
         self._changed = False
 
@@ -140,6 +143,8 @@ class Rewriter:
 
     def _replace(self, variable: Variable, atom: Atom) -> None:
         self._replaced[variable] = atom
+        if self._uses is not None:
+            self._uses[atom] += self._uses[variable]
         if atom.type.weak_type != variable.type.weak_type:
             self._reweighed.add(variable)
 
@@ -194,6 +199,16 @@ class Rewriter:
         """The equation that made a variable, if it applies the primitive."""
         equation = self._makers.get(atom)
         return equation if equation is not None and equation.primitive is primitive else None
+
+    def uses(self, atom: Atom) -> int:
+        """How often the program reads a value: once, if only the present equation does."""
+        if self._uses is None:
+            self._uses = Counter(self.program.outputs)
+            for equation in self.program.equations:
+                self._uses.update(equation.inputs)
+            for variable, new in self._replaced.items():
+                self._uses[new] += self._uses[variable]
+        return self._uses[atom]
 
     def literal(self, atom: Atom) -> Literal | None:
         """A literal for an atom that holds one value everywhere."""

@@ -58,7 +58,7 @@ def _transposed_product(
 ) -> Atom | None:
     """A permutation that exchanges the free dimensions of both operands."""
     made = walk.made(inputs[0], dot_general)
-    if made is None:
+    if made is None or walk.uses(inputs[0]) > 1:  # twice the work, to save a copy
         return None
     lhs, rhs = made.inputs
     (lc, rc), (lb, rb) = made.params["dimension_numbers"]
