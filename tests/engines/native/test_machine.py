@@ -34,7 +34,7 @@ def test_targets():
 
 
 @both
-@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
 def test_loads_and_runs(target, level):
     text = "define i64 @f(i64 %x) { %y = mul i64 %x, 3  ret i64 %y }"
     code = load(optimise_and_emit(text, target, level), exports=["f"])

@@ -222,7 +222,7 @@ def build(
     if code is None:
         module = ir.Module(name)
         write(module)
-        code = machine.optimise_and_emit(module, target)
+        code = machine.optimise_and_emit(module, target, level=0)
         cache.store(key, code)
     loaded = machine.load(code, symbols, exports)
     loaded.keep_for_ever()
