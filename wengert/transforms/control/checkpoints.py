@@ -70,13 +70,14 @@ class Checkpoints:
         return None
 
     def reverse(self, advance: Callable[[Any, int], Any], visit: Callable[[Any], None]) -> None:
-        """Visit the states before all steps, the last one first.
+        """Visit the states before all steps, the last one first; they are dropped on the way.
 
         Args:
           advance: the state some number of steps after a given one.
           visit: is called with each state.
         """
         stack = [(step, state) for step, _, state in self.kept]
+        self.kept.clear()
         room = self.room
         for step in range(self.steps - 1, -1, -1):
             while stack[-1][0] > step:
@@ -94,14 +95,22 @@ class Checkpoints:
 
 
 def stride(steps: int, room: int) -> int:
-    """How far ahead the next state is kept, to go back `steps` steps with `room` places.
+    """How far ahead to keep the next state, to go back `steps` steps with `room` places free.
+
+    With c states, the first among them, C(c + r, c) steps are reversed while none is taken more
+    than r times. The states before the next one have c of them to use, those after it c - 1.
 
     >>> stride(10, 3)
     4
     """
     repetitions = 1
-    while math.comb(room + repetitions, room) < steps:
+    while _reach(room + 1, repetitions) < steps:
         repetitions += 1
-    lowest = steps - math.comb(room - 1 + repetitions, room - 1)
-    highest = math.comb(room + repetitions - 1, room)
-    return max(1, min(highest, steps - 1), min(lowest, steps - 1))
+    most = min(
+        _reach(room + 1, repetitions - 1), steps - _reach(room, repetitions - 1), steps - 1
+    )
+    return max(1, most)
+
+
+def _reach(states: int, repetitions: int) -> int:
+    return math.comb(states + repetitions, states)

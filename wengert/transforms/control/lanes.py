@@ -29,7 +29,7 @@ def along(active: Value, rank: int) -> Value:
 
 def shielded(active: Value, values: Sequence[Value], flags: Flags) -> list[Value]:
     """Batched values with those of the first active example in the place of inactive ones."""
-    if not any(flags):
+    if not any(flags) or not active.shape[0]:
         return [*values]
     first = argmax(active, axis=0)
     return [_shielded(active, first, v) if f else v for v, f in zip(values, flags, strict=True)]

@@ -130,13 +130,6 @@ class LoopPrimitive(ControlFlow):
         key = (size, interpreter.axis_name, tuple(alone), tuple(consts))
         placed = [move_axis(v, d, 0) for v, d in zip(values, dims, strict=True)]
         own, held, states = loop.parts(placed)
-        if not size:  # no example: no iteration
-            flat = (
-                (v, f)
-                for s, i in zip(states, initial, strict=True)
-                for v, f in zip(s, i, strict=True)
-            )
-            return [interpreter.tracer(_batch(v, f, size), 0) for v, f in flat]
         plan = batch_of(loop.phases[0], loop, *key, tuple(map(tuple, initial)))
         states = [
             [_batch(v, f, size) if g else v for v, f, g in zip(s, i, flags, strict=True)]
@@ -452,6 +445,7 @@ class LoopMap(LinearMap):
     def _recorded(self, plan: Reversal, held: Values, initial: list[Values]) -> list[Values]:
         tape, count = self.tape, len(initial)
         if isinstance(tape, Checkpoints):
+            self.tape = None  # it is used up; another pull runs the loop again
             return [backwards(plan.loop, held, initial[0], tape)]
         assert tape is not None
         records = [[*record] for record in tape] if count > 1 else tape

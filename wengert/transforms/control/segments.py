@@ -35,9 +35,7 @@ def segment_length(checkpoint: int | bool | None, length: int) -> int | None:
     return -(-length // checkpoint)
 
 
-def in_segments(
-    operands: Sequence[Value], params: dict[str, Any], segment: int
-) -> list[Value]:
+def in_segments(operands: Sequence[Value], params: dict[str, Any], segment: int) -> list[Value]:
     """A scan over segments, each a scan that reverse mode runs again, and one over the rest."""
     consts, carry = params["consts"], params["carry"]
     length, reverse = params["length"], params["reverse"]
