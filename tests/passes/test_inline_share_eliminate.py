@@ -149,6 +149,11 @@ def test_barriers_stay():
     assert names(program) == ["sin", "optimization_barrier", "sin", "add"]
 
 
+def test_known_numbers_need_no_barrier():
+    program = optimise(traced(lambda x: x * lax.optimization_barrier(wnp.ones(4)), X))
+    assert program.equations == ()
+
+
 # -- common subexpressions -------------------------------------------------------------------
 
 

@@ -24,7 +24,16 @@ from wengert.core.program import Atom, Literal
 from wengert.passes.literals import typed_literal
 from wengert.passes.rewriting import Rewriter, Rule, Rules
 from wengert.primitives.basis import add, masked_mul, mul, neg
-from wengert.primitives.cast import conj, convert, copy, imag, make_complex, real, stop_gradient
+from wengert.primitives.cast import (
+    conj,
+    convert,
+    copy,
+    imag,
+    make_complex,
+    optimization_barrier,
+    real,
+    stop_gradient,
+)
 from wengert.primitives.elementwise import (
     abs,
     div,
@@ -290,6 +299,11 @@ def _identity(walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType) 
     return inputs[0]
 
 
+def _barrier(walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType) -> Atom | None:
+    """Numbers that are known take no memory that a barrier could save."""
+    return None if walk.literal(inputs[0]) is None else inputs[0]
+
+
 def _conj(walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType) -> Atom | None:
     (x,) = inputs
     if _kind(type_) != "c":
@@ -325,6 +339,7 @@ RULES: Rules = {
     copy: (_identity,),
     stop_gradient: (_identity,),
     checkpoint_name: (_identity,),
+    optimization_barrier: (_barrier,),
     conj: (_conj,),
     real: (_part(0),),
     imag: (_part(1),),
