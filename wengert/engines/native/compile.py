@@ -156,7 +156,7 @@ def write_module(block: Block, target: Target, clock: Any = None) -> tuple[Any, 
     given = _loaded(code, inputs, len(program.constants) + len(program.inputs))
     wanted = _loaded(code, outputs, len(program.outputs))
     BlockWriter(context, code, block, given, wanted).write(clock)
-    code.builder.ret(code.int64(DONE))
+    context.finish(code)
     return module, context
 
 

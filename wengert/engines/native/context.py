@@ -85,7 +85,8 @@ class Context:
         #: Numbers of the equations that the code calls back for.
         self.callbacks: list[int] = []
         self._functions = 0
-        self._exits: dict[tuple[Any, int], Any] = {}
+        self._exits: dict[int, Any] = {}
+        self._owned: list[Any] = []
 
     # -- memory -----------------------------------------------
 
@@ -110,15 +111,36 @@ class Context:
     def leave_if(self, code: Code, condition: Any, status: int) -> None:
         """Return a status from the entry function where a condition holds."""
         builder = code.builder
-        key = builder.function, status
-        exit_block = self._exits.get(key)
-        if exit_block is None:
-            exit_block = self._exits[key] = builder.function.append_basic_block("leave")
-            with builder.goto_block(exit_block):
-                builder.ret(code.int64(status))
+        if status not in self._exits:
+            self._exits[status] = builder.function.append_basic_block("leave")
         after = builder.append_basic_block("go")
-        builder.cbranch(condition, exit_block, after)
+        builder.cbranch(condition, self._exits[status], after)
         builder.position_at_end(after)
+
+    def owned(self, code: Code) -> Any:
+        """A place for a pointer to memory of `libc.realloc`, which no way out leaves behind."""
+        place = code.reserve(code.pointer_type)
+        entry = code.builder.function.entry_basic_block
+        with code.builder.goto_block(entry):
+            code.builder.position_after(entry.instructions[0])
+            code.builder.store(ir.Constant(code.pointer_type, None), place)
+        self._owned.append(place)
+        return place
+
+    def free_owned(self, code: Code, place: Any) -> None:
+        """Free the memory of such a place."""
+        pointer = code.builder.load(place, typ=code.pointer_type)
+        code.call("libc.free", ir.VoidType(), [pointer])
+        code.builder.store(ir.Constant(code.pointer_type, None), place)
+
+    def finish(self, code: Code) -> None:
+        """Return from the entry function, and write the other ways out."""
+        code.builder.ret(code.int64(DONE))
+        for status, block in self._exits.items():
+            code.builder.position_at_end(block)
+            for place in self._owned:
+                self.free_owned(code, place)
+            code.builder.ret(code.int64(status))
 
     # -- threads -----------------------------------------------
 

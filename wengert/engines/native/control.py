@@ -7,14 +7,15 @@ scanned array is read where it is, and an element of a stacked result is written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation, Program
 from wengert.engines.native.code import Buffer
-from wengert.engines.native.context import RAISED
+from wengert.engines.native.context import FAILED, RAISED
 from wengert.engines.native.kernels import Block, group
 
 if TYPE_CHECKING:
@@ -128,42 +129,152 @@ def _write_scan(
     carry.end([b.pointer for b in results[:count]])
 
 
-def _write_while(
-    writer: BlockWriter, equation: Equation, operands: list[Buffer], results: list[Buffer]
-) -> None:
-    params, code = equation.params, writer.code
-    builder = code.builder
-    cond_count, body_count = params["cond_count"], params["body_count"]
-    pointers = [b.pointer for b in operands]
-    cond_held = pointers[:cond_count]
-    body_held = pointers[cond_count : cond_count + body_count]
-    cond, body = params["cond"], params["body"]
-    types = [b.type for b in results]
-    block = group(body)
-    carry = Carry(writer, block, types, body.inputs[body_count:])
-    carry.begin(pointers[cond_count + body_count :])
+@contextmanager
+def _while(writer: BlockWriter, cond: Program, inputs: Sequence[Any]) -> Iterator[None]:
+    """The code inside runs as long as a program of the inputs gives true."""
+    code, builder = writer.code, writer.code.builder
     truth = writer.memory(1)
-    turn = code.stack(code.i64, code.int64(0))
+    turn = code.stack(code.i64)
     head = builder.append_basic_block("while.head")
     inside = builder.append_basic_block("while.body")
     after = builder.append_basic_block("while.end")
     builder.store(code.int64(0), turn)
     builder.branch(head)
     builder.position_at_end(head)
-    _run(writer, cond, [*cond_held, *carry.current], [truth])
+    _run(writer, cond, inputs, [truth])
     byte = ir.IntType(8)
     holds = builder.icmp_unsigned("!=", builder.load(truth, typ=byte), ir.Constant(byte, 0))
     builder.cbranch(holds, inside, after)
     builder.position_at_end(inside)
-    inputs = [*body_held, *carry.current]
-    writer.nested(block, inputs, carry.following, carry.in_place).write()
-    carry.advance()
+    yield
     count = builder.add(builder.load(turn, typ=code.i64), code.int64(1))
     builder.store(count, turn)
     _listen(writer, count)
     builder.branch(head)
     builder.position_at_end(after)
+
+
+def _write_while(
+    writer: BlockWriter, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    params = equation.params
+    cond_count, body_count = params["cond_count"], params["body_count"]
+    pointers = [b.pointer for b in operands]
+    cond_held = pointers[:cond_count]
+    body_held = pointers[cond_count : cond_count + body_count]
+    body: Program = params["body"]
+    block = group(body)
+    carry = Carry(writer, block, [b.type for b in results], body.inputs[body_count:])
+    carry.begin(pointers[cond_count + body_count :])
+    with _while(writer, params["cond"], [*cond_held, *carry.current]):
+        inputs = [*body_held, *carry.current]
+        writer.nested(block, inputs, carry.following, carry.in_place).write()
+        carry.advance()
     carry.end([b.pointer for b in results])
+
+
+def _write_sweeps(
+    writer: BlockWriter, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """A loop that records what each iteration leaves, and goes back and forth over it."""
+    params, code = equation.params, writer.code
+    pointers = [b.pointer for b in operands]
+    first = params["cond_count"] + params["consts"]
+    alone, held = pointers[: params["cond_count"]], pointers[params["cond_count"] : first]
+    tape = Tape(writer, params["phases"], params["states"])
+    done = 0
+    for number, (phase, count) in enumerate(
+        zip(params["phases"], params["states"], strict=True)
+    ):
+        block = group(phase)
+        types = phase.out_types[:count]
+        begin = len(phase.inputs) - count
+        carry = Carry(writer, block, types, phase.inputs[begin:])
+        carry.begin(pointers[first + done : first + done + count])
+        if number == 0:
+            with _while(writer, params["cond"], [*alone, *carry.current]):
+                inputs, outputs = [*held, *carry.current], [*carry.following, *tape.append()]
+                writer.nested(block, inputs, outputs, carry.in_place).write()
+                carry.advance()
+        else:
+            with code.loop(tape.length(), name="sweep") as i:
+                before, own = tape.at(i, number)
+                inputs = [*held, *before, *carry.current]
+                outputs = [*carry.following, *own]
+                writer.nested(block, inputs, outputs, carry.in_place).write()
+                carry.advance()
+                _listen(writer, i)
+        carry.end([b.pointer for b in results[done : done + count]])
+        done += count
+    tape.free()
+
+
+class Tape:
+    """Records of all iterations of a loop, in memory that grows with it.
+
+    Each iteration has one slot, with room for what every phase records.
+    """
+
+    def __init__(
+        self, writer: BlockWriter, phases: Sequence[Program], states: Sequence[int]
+    ) -> None:
+        self.writer = writer
+        self.code = writer.code
+        self.places: list[list[int]] = []
+        self.slot = 0
+        for phase, count in zip(phases, states, strict=True):
+            own = []
+            for type_ in phase.out_types[count:]:
+                own.append(self.slot)
+                self.slot += -(-_bytes(type_) // 16) * 16
+            self.places.append(own)
+        code = self.code
+        self._memory = writer.context.owned(code)
+        self._room = code.stack(code.i64, code.int64(0))
+        self._count = code.stack(code.i64, code.int64(0))
+
+    def length(self) -> Any:
+        """The number of iterations so far."""
+        return self.code.builder.load(self._count, typ=self.code.i64)
+
+    def append(self) -> list[Any]:
+        """Make room for one more iteration; returns where the first phase leaves its records."""
+        code, builder = self.code, self.code.builder
+        count = self.length()
+        room = builder.load(self._room, typ=code.i64)
+        if self.slot:
+            with builder.if_then(builder.icmp_signed("==", count, room), likely=False):
+                more = builder.add(builder.shl(room, code.int64(1)), code.int64(64))
+                size = builder.mul(more, code.int64(self.slot))
+                before = builder.load(self._memory, typ=code.pointer_type)
+                memory = code.call("libc.realloc", code.pointer_type, [before, size])
+                missing = builder.icmp_unsigned(
+                    "==", builder.ptrtoint(memory, code.i64), code.int64(0)
+                )
+                self.writer.context.leave_if(code, missing, FAILED)
+                builder.store(memory, self._memory)
+                builder.store(more, self._room)
+        builder.store(builder.add(count, code.int64(1)), self._count)
+        return self._places(count, self.places[0])
+
+    def at(self, turn: Any, phase: int) -> tuple[list[Any], list[Any]]:
+        """Where a turn of a later phase finds the records before it, and leaves its own."""
+        builder = self.code.builder
+        place = turn
+        if phase % 2:
+            last = builder.sub(self.length(), self.code.int64(1))
+            place = builder.sub(last, turn)
+        before = [offset for own in self.places[:phase] for offset in own]
+        return self._places(place, before), self._places(place, self.places[phase])
+
+    def _places(self, number: Any, offsets: Sequence[int]) -> list[Any]:
+        memory = self.code.builder.load(self._memory, typ=self.code.pointer_type)
+        base = self.code.offset(memory, number, self.slot or 1)
+        return [self.code.offset(base, offset) for offset in offsets]
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self.writer.context.free_owned(self.code, self._memory)
 
 
 def _copy_all(
@@ -188,4 +299,5 @@ CONTROL: dict[str, Callable[..., None]] = {
     "cond": _write_cond,
     "scan": _write_scan,
     "while": _write_while,
+    "sweeps": _write_sweeps,
 }

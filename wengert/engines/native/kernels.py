@@ -44,7 +44,7 @@ VIEWS = frozenset(
 REDUCTIONS = frozenset(
     "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
 )
-CONTROL = frozenset(["cond", "while", "scan"])
+CONTROL = frozenset(["cond", "while", "scan", "sweeps"])
 
 #: Reductions over so few elements become part of the expression that reads them.
 _FEW = 8
@@ -118,7 +118,8 @@ def classify(equation: Equation) -> str:
     """The kind of an equation (see the module)."""
     name = equation.primitive.name
     if name in CONTROL:
-        return "control"
+        bounded = name == "sweeps" and equation.params["checkpoint"] is not None
+        return "callback" if bounded else "control"
     if all(_is_real(t) for t in _types(equation)):
         if name in VIEWS and _is_view(equation):
             return "view"
