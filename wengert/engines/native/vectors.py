@@ -13,6 +13,7 @@ Nothing here contracts or reorders floating-point arithmetic: `a * b + c` rounds
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,19 @@ class Vectors:
       builder: where instructions are appended; its module receives declarations.
       lanes: the length of vectors; 1 for scalars.
       has_fma: whether the machine multiplies and adds in one rounding.
+      has_avx512: whether it has AVX-512 (F, VL, DQ, BW).
     """
 
-    def __init__(self, builder: Any, lanes: int, has_fma: bool = True) -> None:
+    def __init__(
+        self, builder: Any, lanes: int, has_fma: bool = True, has_avx512: bool = False
+    ) -> None:
         self.builder = builder
         self.module = builder.module
         self.lanes = lanes
         self.has_fma = has_fma
+        self.has_avx512 = has_avx512
 
-    # -- types and constants -----------------------------------------------------------------
+    # -- types and constants -----------------------------------------------
 
     def vector_of(self, element: Any) -> Any:
         """The type of a value with these elements."""
@@ -79,9 +84,7 @@ class Vectors:
             number = float(np.float32(number))
         else:
             number = float(number)
-        if isinstance(type_, ir.VectorType):
-            return ir.Constant(type_, [ir.Constant(element, number)] * type_.count)
-        return ir.Constant(type_, number)
+        return _repeated(type_, ir.Constant(element, number))
 
     def integers(self, numbers: Sequence[int], width: int) -> Any:
         """A constant with an integer per lane."""
@@ -97,7 +100,7 @@ class Vectors:
         if self.lanes == 1:
             return scalar
         if isinstance(scalar, ir.Constant):
-            return ir.Constant(ir.VectorType(scalar.type, self.lanes), [scalar] * self.lanes)
+            return _repeated(ir.VectorType(scalar.type, self.lanes), scalar)
         vector_type = ir.VectorType(scalar.type, self.lanes)
         first = self.builder.insert_element(
             ir.Constant(vector_type, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
@@ -129,7 +132,7 @@ class Vectors:
             function = ir.Function(self.module, type_, _mangled(name, result))
         return self.builder.call(function, args)
 
-    # -- floating arithmetic -----------------------------------------------------------------
+    # -- floating arithmetic -----------------------------------------------
 
     def add(self, x: Any, y: Any) -> Any:
         """x + y."""
@@ -189,7 +192,7 @@ class Vectors:
         """The nearest whole number, halves to even."""
         return self.intrinsic("llvm.rint", x.type, x)
 
-    # -- comparison and selection ------------------------------------------------------------
+    # -- comparison and selection -----------------------------------------------
 
     def compare(self, op: str, x: Any, y: Any, signed: bool = True) -> Any:
         """Truths of `x op y` for op in eq, ne, lt, le, gt, ge; ordered, except ne."""
@@ -216,7 +219,7 @@ class Vectors:
         """The greater number, by one comparison: `y` where either is NaN."""
         return self.select(self.compare("gt", x, y), x, y)
 
-    # -- bits and conversions ----------------------------------------------------------------
+    # -- bits and conversions -----------------------------------------------
 
     def as_bits(self, x: Any) -> Any:
         """The bits of floating lanes as integers of the same width."""
@@ -245,6 +248,86 @@ class Vectors:
     def narrow(self, x: Any) -> Any:
         """float64 lanes as float32, to the nearest."""
         return self.builder.fptrunc(x, self.vector_of(ir.FloatType()))
+
+    # -- instructions of AVX-512 ---------------------------------------------------------------
+
+    def in_registers(self, x: Any) -> bool:
+        """Whether the instructions below take such lanes: whole registers of AVX-512."""
+        bits = self.bits(x) * self.lanes
+        return self.has_avx512 and (bits in (128, 256) or bits % 512 == 0)
+
+    def scale(self, x: Any, power: Any) -> Any:
+        """x times two to the power of a whole number, rounded once; for `in_registers`."""
+        return self._by_register("scalef", [x, power], [])
+
+    def exponent(self, x: Any) -> Any:
+        """The exponent of |x| as a float, -inf for 0; for `in_registers`."""
+        return self._by_register("getexp", [x], [])
+
+    def mantissa(self, x: Any) -> Any:
+        """x over a power of two, in [3/4, 3/2), NaN for negative x; for `in_registers`."""
+        return self._by_register("getmant", [x], [0b1111])
+
+    def _by_register(self, name: str, operands: list[Any], immediates: list[int]) -> Any:
+        """A masked AVX-512 instruction on each register of the operands."""
+        width = min(512, self.bits(operands[0]) * self.lanes)
+        lanes = width // self.bits(operands[0])
+        pieces = [
+            self._masked(name, [self._part(x, i, lanes) for x in operands], immediates, width)
+            for i in range(0, self.lanes, lanes)
+        ]
+        while len(pieces) > 1:
+            pairs = zip(pieces[::2], pieces[1::2], strict=True)
+            pieces = [self._joined(low, high) for low, high in pairs]
+        return pieces[0]
+
+    def _masked(self, name: str, operands: list[Any], immediates: list[int], width: int) -> Any:
+        type_ = operands[0].type
+        mask = ir.IntType(max(8, type_.count))
+        args = [*operands, *(ir.Constant(ir.IntType(32), i) for i in immediates)]
+        args += [ir.Constant(type_, None), ir.Constant(mask, -1)]
+        if width == 512:
+            args.append(ir.Constant(ir.IntType(32), 4))  # the rounding of the environment
+        suffix = "pd" if isinstance(type_.element, ir.DoubleType) else "ps"
+        symbol = f"llvm.x86.avx512.mask.{name}.{suffix}.{width}"
+        function = self.module.globals.get(symbol)
+        if function is None:
+            signature = ir.FunctionType(type_, [a.type for a in args])
+            function = ir.Function(self.module, signature, symbol)
+        return self.builder.call(function, args)
+
+    def _part(self, x: Any, start: int, lanes: int) -> Any:
+        return x if lanes == self.lanes else self._shuffled(x, x, range(start, start + lanes))
+
+    def _joined(self, low: Any, high: Any) -> Any:
+        return self._shuffled(low, high, range(2 * low.type.count))
+
+    def _shuffled(self, x: Any, y: Any, places: Sequence[int]) -> Any:
+        index = ir.VectorType(ir.IntType(32), len(places))
+        return self.builder.shuffle_vector(x, y, ir.Constant(index, list(places)))
+
+
+def _repeated(type_: Any, scalar: Any) -> Any:
+    """A constant in all lanes; written shortly, which LLVM reads faster than a list."""
+    if not isinstance(type_, ir.VectorType):
+        return scalar
+    return _splat_class()(type_, scalar)
+
+
+@cache
+def _splat_class() -> Any:
+    """A vector constant with the same element in all lanes, as LLVM writes it."""
+
+    class Splat(ir.Constant):  # type: ignore[misc, name-defined]
+        def __init__(self, type_: Any, element: Any) -> None:
+            self.type = type_
+            self.constant = (element,) * type_.count
+            self._element = element
+
+        def _get_reference(self) -> str:
+            return f"splat ({self._element})"
+
+    return Splat
 
 
 def _mangled(name: str, type_: Any) -> str:
