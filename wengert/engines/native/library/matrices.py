@@ -23,7 +23,7 @@ from wengert.engines.native import symbols
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.library.blas import Arguments
 from wengert.engines.native.library.common import INT32, load, spread_rows, store
-from wengert.engines.native.library.transposed import copy_matrix
+from wengert.engines.native.library.transposed import copy_matrix, copy_small_matrix
 
 ir = lazy_module("llvmlite.ir")
 
@@ -31,6 +31,8 @@ LETTERS = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 #: Sizes of matrices up to which LAPACK keeps to one thread, and work that is worth splitting.
 _SMALL = 64
+#: Elements of matrices that are copied one by one.
+_FEW = 1 << 10
 _MANY = 1 << 16
 _BLOCKS = 8
 
@@ -108,14 +110,22 @@ def to_columns(
     code: Code, source: Any, target: Any, rows: int, columns: int, dtype: DType
 ) -> None:
     """A row-major matrix as a column-major one."""
-    copy_matrix(code, source, target, (columns, rows), (1, columns), dtype)
+    _transposed(code, source, target, (columns, rows), dtype)
 
 
 def to_rows(
     code: Code, source: Any, target: Any, rows: int, columns: int, dtype: DType
 ) -> None:
     """A column-major matrix as a row-major one."""
-    copy_matrix(code, source, target, (rows, columns), (1, rows), dtype)
+    _transposed(code, source, target, (rows, columns), dtype)
+
+
+def _transposed(
+    code: Code, source: Any, target: Any, shape: tuple[int, int], dtype: DType
+) -> None:
+    small = shape[0] * shape[1] <= _FEW
+    copy = copy_small_matrix if small else copy_matrix
+    copy(code, source, target, shape, (1, shape[0]), dtype)
 
 
 def parts(code: Code, memory: Any, sizes: Sequence[int]) -> list[Any]:

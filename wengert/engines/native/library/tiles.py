@@ -60,7 +60,7 @@ def moved(code: Code, pointers: Pointers, dim: Dim, index: Any, nbytes: int) -> 
 def emit_contraction(
     code: Code, contraction: Contraction, choice: Choice, pointers: Pointers, dtype: DType
 ) -> None:
-    """Append a contraction of real numbers; the result is written, not added to."""
+    """Append a contraction of real numbers; the result is dense, in any order of dimensions."""
     if choice.kind == "left":
         contraction, pointers = (
             contraction.swapped(),
@@ -69,6 +69,8 @@ def emit_contraction(
     kernel: Any = (_Dots if choice.kind == "summed" else _Spread)(
         code, contraction, choice, dtype
     )
+    if kernel.outside is not None:
+        code.fill_zero(pointers.out, contraction.outputs * dtype.itemsize)
     _Loops(code, kernel, dtype).emit(pointers)
 
 
@@ -127,12 +129,13 @@ class _Loops:
                 inside = moved(code, pointers, split[0], i, self.dtype.itemsize)
                 self.rounds(code, inside, split[1:], inner)
             return
-        self.tiles(code, pointers, inner, False)
         dim = self.kernel.outside
-        if dim is not None:
-            with code.loop(dim.size, 1) as i:
-                inside = moved(code, pointers, dim, i, self.dtype.itemsize)
-                self.tiles(code, inside, inner, True)
+        if dim is None:
+            self.tiles(code, pointers, inner, False)
+            return
+        with code.loop(dim.size) as i:
+            inside = moved(code, pointers, dim, i, self.dtype.itemsize)
+            self.tiles(code, inside, inner, True)
 
     def tiles(self, code: Code, pointers: Pointers, inner: Sequence[Dim], add: bool) -> None:
         """The inner loops."""
@@ -475,8 +478,8 @@ class _Dots(_Kernel):
             return sums
         fresh = v.integers([int(i >= lanes - left) for i in range(lanes)], 1)
         start = self.along.size - lanes
-        ends = [code.offset(p, start, self.size) for p in pointers[:2]]
-        rest = self.sums(*ends, len(places), self._steps(places, fresh), zero)
+        left_end, right_end = (code.offset(p, start, self.size) for p in pointers[:2])
+        rest = self.sums(left_end, right_end, len(places), self._steps(places, fresh), zero)
         return [self.ring.sum(s, r) for s, r in zip(sums, rest, strict=True)]
 
     def _steps(

@@ -45,6 +45,20 @@ def copy_matrix(
     copy_strided(code, source, target, list(zip(shape, strides, strict=True)), dtype)
 
 
+def copy_small_matrix(
+    code: Code,
+    source: Any,
+    target: Any,
+    shape: tuple[int, int],
+    strides: tuple[int, int],
+    dtype: DType,
+) -> None:
+    """The same in few instructions: element by element."""
+    rows, columns = shape
+    dims = (rows, strides[0], columns), (columns, strides[1], 1)
+    _Copy(code, dtype).loops(source, target, dims)
+
+
 def copy_strided(
     code: Code, source: Any, target: Any, dimensions: Sequence[Dimension], dtype: DType
 ) -> None:
@@ -87,9 +101,19 @@ class _Copy:
         if dims[inner][2] != 1:
             dense = inner
         outer = [d for i, d in enumerate(dims) if i not in (inner, dense)]
-        self._loops(source, target, outer, dims[inner], dims[dense])
+        self._around(source, target, outer, dims[inner], dims[dense])
 
-    def _loops(
+    def loops(self, source: Any, target: Any, dims: Sequence[tuple[int, int, int]]) -> None:
+        """Element by element."""
+        if not dims:
+            self._element(source, target)
+            return
+        size, from_stride, to_stride = dims[0]
+        with self.code.loop(size) as i:
+            inside = self.code.offset(source, i, from_stride * self.size)
+            self.loops(inside, self.code.offset(target, i, to_stride * self.size), dims[1:])
+
+    def _around(
         self,
         source: Any,
         target: Any,
@@ -102,7 +126,7 @@ class _Copy:
             with self.code.loop(size) as i:
                 source = self.code.offset(source, i, from_stride * self.size)
                 target = self.code.offset(target, i, to_stride * self.size)
-                self._loops(source, target, outer[1:], inner, dense)
+                self._around(source, target, outer[1:], inner, dense)
         elif inner == dense:
             self._run(source, target, *inner)
         else:
@@ -121,11 +145,7 @@ class _Copy:
 
             in_pieces(code, count * words, lanes, piece)
             return
-        with code.loop(count) as i:
-            self._element(
-                code.offset(source, i, stride * self.size),
-                code.offset(target, i, to_stride * self.size),
-            )
+        self.loops(source, target, ((count, stride, to_stride),))
 
     def _element(self, source: Any, target: Any) -> None:
         value = load(self.code, source, self.dtype, self.words)
@@ -148,10 +168,7 @@ class _Copy:
             return code.offset(pointer, i, stride * size)
 
         if side < 2 or self.words > 1:
-            with code.loop(rows) as i, code.loop(columns) as j:
-                self._element(
-                    at(at(source, i, 1), j, from_stride), at(at(target, i, to_stride), j, 1)
-                )
+            self.loops(source, target, ((rows, 1, to_stride), (columns, from_stride, 1)))
             return
 
         def tile(i: Any, j: Any) -> None:
