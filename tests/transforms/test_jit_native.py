@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import gc
+import os
 import pickle
+import subprocess
 import sys
 import threading
 import warnings
@@ -64,13 +66,11 @@ def same(x, y):
         (lambda x: x * 2, (X.astype(np.float64),)),
         (lambda x, y: x + y, (X, 2.0)),
         (lambda p: {"a": p["b"] * 2, "c": (p["a"], None)}, ({"b": X, "a": 1.0},)),
-        (lambda p: Point(p.y, [p.x]), (Point(X, 2.0),)),
+        (lambda p: Point(-p.y, [p.x * 2]), (Point(X, 2.0),)),
         (lambda x: x[0], (X,)),
         (lambda x: x > 0, (X,)),
         (lambda x: x.sum() > 0, (X,)),
         (lambda: wnp.arange(3), ()),
-        (lambda x: (), (X,)),
-        (lambda x: x, (X,)),
         (lambda x: (x, x, x + 1, x + 1), (X,)),
         (lambda x: wnp.zeros((0, 3)) * x, (X,)),
     ],
@@ -81,6 +81,13 @@ def test_native_calls_equal_eager_ones(fun, args):
     assert all(isinstance(x._value, np.generic) == (x.ndim == 0) for x in tree.leaves(f(*args)))
     same(f(*args), wg.jit(fun, engine="eager")(*args))
     same(f(*args), f.__call__(*args))
+
+
+@pytest.mark.parametrize("fun", [lambda x: (), lambda x: [x, x], lambda x: {"a": None}])
+def test_functions_that_compute_nothing_are_not_compiled(fun):
+    f = warmed(fun, X)
+    same(f(X), fun(wnp.array(X)))
+    assert f.native_hits == 0
 
 
 def test_methods_and_decorators():
@@ -331,6 +338,33 @@ def test_clearing_while_others_call():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+FORK = """
+import os
+import wengert as wg
+from wengert.engines.native.runtime import callable as native
+f = wg.jit(lambda x: x + 1)
+f(1.0)  # its machine code is being made just now
+child = os.fork()
+if child == 0:
+    g = wg.jit(lambda x: x + 2)
+    g(1.0)
+    native.wait_for_machine_code()
+    ok = f(1.0).item() == 2 and g(1.0).item() == 3 and g.native_hits == 1
+    os._exit(0 if ok else 1)
+native.wait_for_machine_code()
+f(1.0)
+print(os.waitpid(child, 0)[1], f.native_hits)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork_while_machine_code_is_made():
+    run = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.split() == ["0", "1"]
 
 
 # -- engines -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ long way through Python, which knows what to do; so closing it too often costs t
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 
 from wengert import config
@@ -39,8 +40,14 @@ class Gate:
     def __exit__(self, *error: object) -> None:
         self.add(-1)
 
+    def after_fork(self) -> None:
+        """A thread that held the lock does not exist in a child process."""
+        self._lock = threading.Lock()
+
 
 gate = Gate()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=gate.after_fork)
 
 
 class _Reasons:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol
 
@@ -55,10 +55,11 @@ class TieredProgram:
         """The results for flat NumPy values."""
         if self._error is not None:
             raise self._error
-        if self._maker is None:
+        if self._maker is None or not self._maker.is_alive():  # as after a fork
             # no daemon: LLVM must not be running when the process ends
             self._maker = threading.Thread(target=self._make, name="wengert jit")
-            self._maker.start()
+            with suppress(RuntimeError):  # no new threads while the process ends
+                self._maker.start()
         return self._eager.run(values)
 
     def wait(self) -> None:

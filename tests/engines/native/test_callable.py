@@ -634,6 +634,62 @@ def test_failure():
         g(X)
 
 
+def test_failure_after_results_were_written():
+    body = item("o", "%out", 0) + "store i8 1, ptr %o\nret i64 3"
+    types = [ArrayType((), np.bool_), F32, as_array(X).type]
+    f = specialised(load(body), (1.0,), outs=types, out=(0, 0, 0))
+    for _ in range(100):
+        with pytest.raises(RuntimeError, match="status 3"):
+            f(1.0)
+
+
+def random_tree(rng, depth=0):
+    """A tree of everything that machine code takes apart."""
+    kind = rng.integers(0, 5 if depth < 3 else 1)
+    if kind == 0:
+        leaves = [
+            1.5,
+            -3,
+            True,
+            2j,
+            None,
+            X,
+            np.float16(2),
+            np.arange(3),
+            np.zeros((0, 2)),
+            "weak",
+        ]
+        leaf = leaves[rng.integers(len(leaves))]
+        return Array(np.float32(4), True) if isinstance(leaf, str) else leaf
+    children = [random_tree(rng, depth + 1) for _ in range(rng.integers(0, 4))]
+    if kind == 1:
+        return tuple(children)
+    if kind == 2:
+        return children
+    if kind == 3:
+        return Pair(children, random_tree(rng, depth + 1))
+    names = rng.permutation(["a", "b", "c", "d"])
+    return {str(name): child for name, child in zip(names, children, strict=False)}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_trees(seed):
+    rng = np.random.default_rng(seed)
+    args = tuple(random_tree(rng) for _ in range(rng.integers(0, 4)))
+    kwargs = {name: random_tree(rng) for name in ["y", "x"][: rng.integers(0, 3)]}
+    values = [as_array(x) for x in tree.leaves((args, kwargs))]
+    structure = tree.structure((args, kwargs))
+    result = tree.unflatten(structure, values)
+    f = specialised(copying([v.type for v in values]), args, kwargs, out=result)
+    out = f(*args, **kwargs)
+    assert f.native_hits == 1
+    assert tree.structure(out) == structure
+    assert repr(out) == repr(result)
+    for a, b in zip(tree.leaves(out), values, strict=True):
+        assert a.type == b.type
+        assert a._value.tobytes() == b._value.tobytes()
+
+
 def calling(python, types):
     """An entry that calls a Python function, then copies."""
     callback = ctypes.CFUNCTYPE(ctypes.c_int64)(python)

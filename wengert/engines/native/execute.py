@@ -18,7 +18,6 @@ from wengert.core.gate import gate
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
 from wengert.engines.native.runtime.callable import NativeCallable
-from wengert.engines.native.work import is_long
 
 if TYPE_CHECKING:
     from wengert.engines.native import compile as native
@@ -39,7 +38,6 @@ class NativeProgram(NativeCallable, native=True):
 
     def __init__(self, program: Program) -> None:
         self.compiled = native.compile_program(program)
-        self._long = self.compiled.long and is_long(self.compiled.program)
         self.in_types, self.out_types = program.in_types, program.out_types
         inputs: tuple[Any, ...] = (None,) * len(self.in_types)
         in_tree = tree.structure(((0,) * len(inputs), {}))
@@ -77,7 +75,7 @@ class NativeProgram(NativeCallable, native=True):
             static=static,
             constants=[c.ctypes.data for c in compiled.constants],
             arena_bytes=compiled.arena_bytes,
-            long=self._long,
+            long=compiled.long,
             raw=raw,
             failure=compiled.failure,
             keep=compiled,

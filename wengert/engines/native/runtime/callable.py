@@ -15,9 +15,11 @@ when the first specialisation is added; until it is there, and for ever where it
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,8 +215,16 @@ class _MachineCode:
                 return
             self._waiting.append(weakref.ref(instance))
             if self._maker is None:
-                self._maker = threading.Thread(target=self._make, name="wengert callable")
-                self._maker.start()
+                self._start()
+
+    def _start(self) -> None:
+        # Imports come first: a fork in the middle of one would leave half a module behind.
+        for module in (cache, machine, symbols, memory, callable_code):
+            _ = module.__name__
+        maker = threading.Thread(target=self._make, name="wengert callable")
+        with suppress(RuntimeError):  # no new threads while the process ends
+            maker.start()
+            self._maker = maker
 
     def _make(self) -> None:
         for place, word in enumerate(_objects()):
@@ -238,8 +248,17 @@ class _MachineCode:
         if self._maker is not None:
             self._maker.join()
 
+    def after_fork(self) -> None:
+        """Begin anew in a child process: other threads do not exist there."""
+        self._lock = threading.Lock()
+        self._maker = None
+        if self._waiting:
+            self._start()
+
 
 _machine_code = _MachineCode()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_machine_code.after_fork)
 
 
 def wait_for_machine_code() -> None:

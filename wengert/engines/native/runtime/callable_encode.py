@@ -366,6 +366,7 @@ def _scratch(specialisation: Specialisation, guards: _Guards, steps: int) -> dic
         "inputs_at": inputs,
         "held_at": inputs,
         "outputs_at": outputs,
+        "truths_at": outputs,
         "owned_at": outputs,
         "stack_at": steps,
         "vectors_at": guards.vectors,

@@ -69,8 +69,8 @@ SPECIALISATION = Record(
     "next subject hits positional keyword_count keywords guard_count guards "
     "entry releases_lock arena_bytes constant_count constants input_count "
     "output_count outputs raw step_count steps "
-    "scratch_bytes pointers_at inputs_at held_at outputs_at owned_at owned_count stack_at "
-    "vectors_at values_at scalars_at"
+    "scratch_bytes pointers_at inputs_at held_at outputs_at truths_at owned_at owned_count "
+    "stack_at vectors_at values_at scalars_at"
 )
 
 #: One check. It looks at the object `vectors[source][index]`, a *vector* being an array of

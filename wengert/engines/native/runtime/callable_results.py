@@ -37,13 +37,15 @@ def allocate(f: Function) -> None:
     process, specialisation, scratch = f.args
     owned = part(f, specialisation, scratch, "owned_at")
     places = part(f, specialisation, scratch, "outputs_at")
+    truths = part(f, specialisation, scratch, "truths_at")
     outputs = f.link(SPECIALISATION, specialisation, "outputs")
     with f.each(f.field(SPECIALISATION, specialisation, "output_count")) as i:
         output = f.element(outputs, i, OUTPUT.size)
         owner, place = f.element(owned, i), f.element(places, i)
         cases: dict[int, Callable[[], None]] = {
             Allocation.SCALAR: partial(_allocate_scalar, f, output, owner, place),
-            Allocation.TRUTH: partial(_allocate_truth, f, owner, place),
+            # the byte goes to a place of its own, until it is known which object it is
+            Allocation.TRUTH: partial(f.store, f.element(truths, i), place),
             Allocation.ARRAY: partial(_allocate_array, f, process, output, owner, place),
         }
         f.choose(f.field(OUTPUT, output, "kind"), cases)
@@ -56,11 +58,6 @@ def _allocate_scalar(f: Function, output: Any, owner: Any, place: Any) -> None:
     f.give_if(f.is_null(made), f.number(0, 1))
     f.store(made, owner)
     f.store(f.at(made, api.NUMBER), place)
-
-
-def _allocate_truth(f: Function, owner: Any, place: Any) -> None:
-    f.store(f.number(0), owner)  # the byte goes here, until it is an object
-    f.store(owner, place)
 
 
 def _allocate_array(f: Function, process: Any, output: Any, owner: Any, place: Any) -> None:
@@ -111,13 +108,15 @@ def wrap(f: Function) -> None:
     """Make arrays of the results (or leave them NumPy values, where `raw` says so)."""
     process, specialisation, scratch = f.args
     owned = part(f, specialisation, scratch, "owned_at")
+    truths = part(f, specialisation, scratch, "truths_at")
     outputs = f.link(SPECIALISATION, specialisation, "outputs")
     raw = f.field(SPECIALISATION, specialisation, "raw")
     with f.each(f.field(SPECIALISATION, specialisation, "output_count")) as i:
         output = f.element(outputs, i, OUTPUT.size)
         place = f.element(owned, i)
         with f.when(f.equal(f.field(OUTPUT, output, "kind"), f.number(Allocation.TRUTH))):
-            true = f.differ(f.load(place, 0, ir.IntType(8)), f.number(0, 8))
+            byte = f.load(f.element(truths, i), 0, ir.IntType(8))
+            true = f.differ(byte, f.number(0, 8))
             truth = f.builder.select(
                 true, f.link(API, process, "numpy_true"), f.link(API, process, "numpy_false")
             )
