@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from passes.checks import PASSES, array, check_all, names, traced
+from passes.checks import PASSES, array, check_all, check_pass, names, traced
 
 import wengert as wg
 import wengert.numpy as wnp
@@ -138,10 +138,17 @@ def test_every_sample_of_every_primitive(primitive):
                 operands[i] = value
             return primitive(*operands, **sample.params)
 
-        program = traced(f, *(sample.args[i] for i in positions))
-        optimise(program).check()
-        for transform in PASSES:
-            transform(program).check()
+        values = [sample.args[i] for i in positions]
+        program = traced(f, *values)
+        for transform in (*PASSES, optimise):
+            check_pass(transform, program, values, special=False)
+
+
+def test_every_sample_of_every_primitive_on_constants(primitive):
+    for sample in primitive.samples():
+        operands = [array(a) if hasattr(a, "dtype") else a for a in sample.args]
+        program = traced(lambda s=sample, o=operands: primitive(*o, **s.params))
+        check_pass(optimise, program, [], idempotent=False)
 
 
 def test_example_as_text():

@@ -1,4 +1,10 @@
-"""Literals: their values, their keys, and how they are made."""
+"""Literals: their values, their keys, and how they are made.
+
+A literal in a program is a 0-d array, with a dtype and a weak flag, or a Python scalar that
+takes the dtype of the other operands. Numbers that compare equal need not be the same: 1 and
+1.0 have different types, 0.0 and -0.0 different signs, and NaN is unequal to itself. So passes
+compare literals by keys, which are equal for the same type and the same bits only.
+"""
 
 from __future__ import annotations
 
