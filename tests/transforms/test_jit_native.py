@@ -438,6 +438,19 @@ def test_compiled_ahead():
         compiled(X[:1], 2.0)
 
 
+def test_cost_analysis():
+    lowered = wg.jit(lambda x: (wnp.sin(x) * x).sum()).lower(np.zeros(1000, np.float32))
+    cost = lowered.cost_analysis()
+    assert cost == lowered.compile().cost_analysis()
+    assert cost["kernels"] == 1
+    assert 3000 <= cost["flops"] < 4000
+    assert cost["bytes accessed"] == 4004
+    assert cost["peak bytes"] >= 4004
+    product = wg.jit(lambda x: x @ x).lower(np.zeros((64, 64)))
+    assert product.cost_analysis()["flops"] == 2 * 64**3
+    assert wg.jit(lambda x: x).lower(1.0).cost_analysis()["kernels"] == 0
+
+
 # -- why compiled again ------------------------------------------------------------------------
 
 

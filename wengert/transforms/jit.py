@@ -21,7 +21,7 @@ from wengert.core.primitive import Primitive, Value
 from wengert.core.program import Program
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
-from wengert.engines.native.execute import NativeProgram
+from wengert.engines.native.execute import NativeProgram, cost_analysis
 from wengert.engines.native.runtime.callable import NativeCallable
 from wengert.engines.selection import EagerProgram, executable
 from wengert.transforms.misses import Signature, explain
@@ -304,6 +304,10 @@ class Lowered:
         """The program as text."""
         return str(self.traced.program)
 
+    def cost_analysis(self) -> dict[str, int]:
+        """What a call costs: `flops`, `bytes accessed`, `kernels`, `peak bytes`."""
+        return cost_analysis(self.traced.program)
+
     def compile(self) -> Compiled:
         """A function of arguments with the traced types, compiled now."""
         return Compiled(self.traced)
@@ -319,6 +323,10 @@ class Compiled(NativeCallable, native=True):
     def as_text(self) -> str:
         """The program as text."""
         return str(self.traced.program)
+
+    def cost_analysis(self) -> dict[str, int]:
+        """What a call costs: `flops`, `bytes accessed`, `kernels`, `peak bytes`."""
+        return cost_analysis(self.traced.program)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced

@@ -21,9 +21,15 @@ from wengert.engines.native.runtime.callable import NativeCallable
 
 if TYPE_CHECKING:
     from wengert.engines.native import compile as native
+    from wengert.engines.native import cost, kernels, machine
     from wengert.engines.native.runtime import callable_encode
+    from wengert.passes import pipeline
 else:  # importing the package does not import the compiler
     native = lazy_module("wengert.engines.native.compile")
+    cost = lazy_module("wengert.engines.native.cost")
+    kernels = lazy_module("wengert.engines.native.kernels")
+    machine = lazy_module("wengert.engines.native.machine")
+    pipeline = lazy_module("wengert.passes.pipeline")
     callable_encode = lazy_module("wengert.engines.native.runtime.callable_encode")
 
 
@@ -87,3 +93,24 @@ def _dense(value: Any, type_: ArrayType) -> Any:
     if isinstance(value, np.generic):
         return value
     return np.require(value, type_.dtype, ["C", "A"])
+
+
+def cost_analysis(program: Program) -> dict[str, int]:
+    """What a run of a program costs, from its shapes and from what is fused.
+
+    Returns:
+      `flops` (an addition or a fused function counts one; a `while` body once),
+      `bytes accessed` (each array once per kernel), `kernels` (and library calls, those in
+      loops as often as they run) and `peak bytes` (arguments, results and scratch memory).
+    """
+    program = pipeline.optimise(program)
+    block = kernels.group(program)
+    total = cost.cost_of_block(block)
+    _, context = native.write_module(block, machine.Target.host())
+    peak = cost.boundary_bytes(program) + context.arena_bytes
+    return {
+        "flops": total.flops,
+        "bytes accessed": total.bytes,
+        "kernels": total.steps,
+        "peak bytes": peak,
+    }
