@@ -74,7 +74,8 @@ class Code:
 
     def vectors(self, lanes: int) -> Vectors:
         """Operations on values of so many lanes, at the current place."""
-        return Vectors(self.builder, lanes, self.target.has_fma)
+        target = self.target
+        return Vectors(self.builder, lanes, target.has_fma, target.vector_bytes == 64)
 
     def offset(self, pointer: Any, count: Any, itemsize: int = 1) -> Any:
         """The pointer `count` elements further; `count` is an LLVM value or an int."""
@@ -114,6 +115,7 @@ class Code:
     @contextmanager
     def loop(self, count: Any, start: Any = 0, step: int = 1, name: str = "i") -> Iterator[Any]:
         """The block runs for `start <= i < count` (ints or LLVM values); yields `i`."""
+        self.context.loops = True
         start = self.int64(start) if isinstance(start, int) else start
         count = self.int64(count) if isinstance(count, int) else count
         builder = self.builder

@@ -172,11 +172,20 @@ def make_object(program: Program, target: Target) -> ObjectCode:
     """Object code of a program that has been through the passes."""
     block = group(program)
     module, context = write_module(block, target)
-    content = optimise_and_emit(module, target)
+    content = optimise_and_emit(module, target, _level(context))
     long = is_long(block)
     return ObjectCode(
         content, context.arena_bytes, sorted(context.symbols), context.callbacks, long
     )
+
+
+def _level(context: Context) -> int:
+    """How much work LLVM does: hardly any on code that runs once, without loops.
+
+    Kernels are vector code already, and expressions are shared: more than putting memory into
+    registers does not make them faster.
+    """
+    return 1 if context.loops else 0
 
 
 def compile_program(program: Program, target: Target | None = None) -> CompiledProgram:

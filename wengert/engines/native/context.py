@@ -79,6 +79,8 @@ class Context:
         self.module = module
         self.target = target
         self.symbols: set[str] = set()
+        #: Whether any code runs more than once.
+        self.loops = False
         self.arena_bytes = 0
         self.base = 0
         self.arena: Any = None

@@ -133,6 +133,7 @@ def _write_scan(
 def _while(writer: BlockWriter, cond: Program, inputs: Sequence[Any]) -> Iterator[None]:
     """The code inside runs as long as a program of the inputs gives true."""
     code, builder = writer.code, writer.code.builder
+    writer.context.loops = True
     truth = writer.memory(1)
     turn = code.stack(code.i64)
     head = builder.append_basic_block("while.head")

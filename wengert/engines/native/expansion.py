@@ -410,7 +410,26 @@ def _dynamic_slice(e: Expansion, equation: Equation, index: Sequence[Index]) -> 
     return e.atom(x, place)
 
 
+def _outer_product(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
+    (lc, rc), (lb, rb) = equation.params["dimension_numbers"]
+    lhs, rhs = equation.inputs
+    batch, free = list(index[: len(lb)]), iter(index[len(lb) :])
+    factors = []
+    for atom, contracting, own in ((lhs, lc, lb), (rhs, rc, rb)):
+        place: list[Index] = [None] * len(atom.type.shape)
+        for d, i in zip(own, batch, strict=True):
+            place[d] = i
+        for d in range(len(place)):
+            if d in contracting:
+                place[d] = fixed(e.rank)
+            elif d not in own:
+                place[d] = next(free)
+        factors.append(e.atom(atom, place))
+    return e.intern(Apply("mul", factors, equation.outputs[0].type.dtype, {}))
+
+
 _VIEWS: dict[str, View] = {
+    "dot_general": _outer_product,
     "broadcast_in_dim": _broadcast_in_dim,
     "transpose": _transpose,
     "slice": _slice,

@@ -39,7 +39,7 @@ from wengert.engines.native.math import FUNCTIONS
 #: Changes of index; their rules are in `expansion`.
 VIEWS = frozenset(
     "broadcast_in_dim transpose reshape slice rev pad concatenate iota full gather "
-    "dynamic_slice".split()
+    "dynamic_slice dot_general".split()
 )
 REDUCTIONS = frozenset(
     "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
@@ -160,7 +160,16 @@ def _is_view(equation: Equation) -> bool:
         return all(interior == 0 for _, _, interior in params["padding_config"])
     if name == "gather":
         return not _leaves_axis_empty(equation)
+    if name == "dot_general":
+        return _is_outer_product(equation)
     return name != "concatenate" or len(equation.inputs) <= 16
+
+
+def _is_outer_product(equation: Equation) -> bool:
+    """Whether nothing is summed: each element of the result is one product."""
+    (contracting, _), _ = equation.params["dimension_numbers"]
+    lhs, out = equation.inputs[0].type, equation.outputs[0].type
+    return lhs.dtype == out.dtype and all(lhs.shape[d] == 1 for d in contracting)
 
 
 def _leaves_axis_empty(equation: Equation) -> bool:
@@ -213,6 +222,7 @@ class Grouping:
                 continue
             self.producers[out] = equation
             own = cost_of(equation.primitive.name) if kind == "element" else 0
+            own += equation.primitive.name == "dot_general"
             factor = 1
             if kind == "reduction":
                 factor = equation.inputs[0].type.size // max(out.type.size, 1)
