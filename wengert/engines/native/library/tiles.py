@@ -35,6 +35,9 @@ _CHAINS = 8
 #: Multiplications that are worth splitting over threads, and into how many blocks.
 _SPLIT = 1 << 18
 _BLOCKS = 16
+#: Bytes of the first cache.
+_CACHE = 1 << 15
+_STREAM = 1 << 17
 #: Products that a tile sums at least where the outermost summed dimension goes outside.
 _LONG = 1 << 9
 
@@ -280,13 +283,14 @@ class _Spread(_Kernel):
         place = _nearest(left)
         row = left.pop(place) if place is not None else _ONE
         self.lanes = min(full_lanes(code, dtype), power_below(vector.size))
-        if vector.size % self.lanes == 0:
-            self.take_outside(1)
         columns = -(-vector.size // self.lanes)
         wide = min(columns, 2 if self.registers == 12 or columns % 4 else 4)
         self.wide = -(-columns // -(-columns // wide))
         most = min(self.registers // self.wide, 8)
         self.tall = -(-row.size // -(-row.size // most))
+        if vector.size % self.lanes == 0:
+            self.take_outside(1)
+            self._keep_in_cache()
         # Blocks of the operands that the inner loops read again and again stay in the caches.
         columns_outside, self.vector = _in_blocks(vector, self.wide * self.lanes)
         rows_outside, self.row = _in_blocks(row, self.tall)
@@ -296,6 +300,27 @@ class _Spread(_Kernel):
             *left,
             *_around(right, rows_outside),
         )
+
+    def _keep_in_cache(self) -> None:
+        """Sum over blocks of the outermost dimension where tiles read more than a cache has.
+
+        Memory that is read from one end to the other comes ahead of time and may be more.
+        """
+        if self.outside is not None or len(self.summed) < 2:
+            return
+        dim, *inner = self.summed
+        count, last = math.prod(d.size for d in inner), inner[-1]
+        line, runs = self.wide * self.lanes * self.size, count
+        if last.right == 1:
+            line, runs = line + last.size * self.size, count // last.size
+        step = runs * (line + 64) + self.tall * count * self.size
+        straight = dim.right == inner[0].size * inner[0].right
+        if step * dim.size <= (_STREAM if straight else _CACHE):
+            return
+        fits = [b for b in range(1, dim.size) if dim.size % b == 0 and b * step <= _CACHE // 2]
+        if fits:
+            self.outside, within = _in_blocks(dim, fits[-1])
+            self.summed = (within, *inner)
 
     def tiles(self, pointers: Pointers, add: bool) -> None:
         """All tiles of the row and vector dimensions."""
