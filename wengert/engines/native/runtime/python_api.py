@@ -81,8 +81,9 @@ def check_layouts() -> None:
     listed = list(marks)
     _require(word_at(id(listed) + SIZE) == 2, "lists")
     _require(word_at(word_at(id(listed) + FIRST_ITEM) + WORD) == id(marks[1]), "lists")
-    _require(word_at(id(2.5) + NUMBER) == 0x4004000000000000, "floats")
-    _require(word_at(id(1 + 2.5j) + NUMBER + WORD) == 0x4004000000000000, "complex numbers")
+    real, imaginary = 2.5, 2.5j
+    _require(word_at(id(real) + NUMBER) == 0x4004000000000000, "floats")
+    _require(word_at(id(imaginary) + NUMBER + WORD) == 0x4004000000000000, "complex numbers")
     for cls in (Array, int, np.ndarray, np.float32):
         _require(word_at(id(cls) + TYPE_BASIC_SIZE) == cls.__basicsize__, "types")
         _require(word_at(id(cls) + TYPE_FLAGS) == cls.__flags__, "types")
@@ -103,7 +104,8 @@ def _check_arrays() -> None:
     )
     expected = (array.ctypes.data, 2, (2, 3), id(array.dtype), DENSE_AND_ALIGNED)
     _require(found == expected, "NumPy arrays")
-    _require(not ctypes.c_int32.from_address(id(array.T) + ARRAY_FLAGS).value & 1, "flags")
+    other = array.T  # named, so that it is still there when it is read
+    _require(not ctypes.c_int32.from_address(id(other) + ARRAY_FLAGS).value & 1, "flags")
     dtype = id(array.dtype)
     number = ctypes.c_int32.from_address(dtype + DTYPE_NUMBER).value
     order = ctypes.c_char.from_address(dtype + DTYPE_BYTE_ORDER).value
