@@ -23,7 +23,7 @@ import numpy as np
 from mpmath import mp, mpf
 
 Function = Callable[[Any], Any]
-mp.dps = 45
+mp.dps = 60
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Fit:
     """A function to approximate by a polynomial, or by a quotient of two.
 
     Attributes:
-      function: of one mpmath number.
+      function: of one mpmath number; or two, for float32 and float64.
       low, high: the ends of the interval.
       degrees: of the polynomial, for float32 and float64; `(numerator, denominator)` of
         quotients. Denominators begin with 1.
@@ -40,7 +40,7 @@ class Fit:
       crowding: above 1, points crowd at the lower end, like powers of evenly spread ones.
     """
 
-    function: Function
+    function: Function | tuple[Function, Function]
     low: Any
     high: Any
     degrees: tuple[Any, Any]
@@ -52,19 +52,20 @@ class Fit:
         """The coefficients, lowest power first: of the polynomial, or of both."""
         degree = self.degrees[double]
         if isinstance(degree, int):
-            return (_polynomial(*self.points(degree), degree, self.fixed, double),)
-        samples = self.points(sum(degree))
+            return (_polynomial(*self.points(degree, double), degree, self.fixed, double),)
+        samples = self.points(sum(degree), double)
         below = _denominator(*samples, degree)
         return _quotient(*samples, degree[0], below, self.fixed, double)
 
-    def points(self, degree: int) -> tuple[list[Any], list[Any], list[Any]]:
+    def points(self, degree: int, double: bool) -> tuple[list[Any], list[Any], list[Any]]:
         """Points of a grid over the interval, values and weights."""
         count = _POINTS * (degree + 2)
         low, high = mpf(self.low), mpf(self.high)
         angles = [mp.pi * (2 * i + 1) / (2 * count) for i in range(count)]
         unit = [((1 - mp.cos(a)) / 2) ** self.crowding for a in angles]
         points = [low + (high - low) * u for u in unit]
-        values = [mpf(self.function(t)) for t in points]
+        function = self.function[double] if isinstance(self.function, tuple) else self.function
+        values = [mpf(function(t)) for t in points]
         if self.weight is None:
             return points, values, [1 / abs(g) for g in values]
         return points, values, [mpf(self.weight(t)) for t in points]
@@ -220,9 +221,11 @@ def _quotient(
     return _polynomial(points, scaled, reweighted, top, fixed, double), tuple(denominator)
 
 
-def worst(fit: Fit, coefficients: Sequence[Sequence[float]]) -> float:
+def worst(fit: Fit, coefficients: Sequence[Sequence[float]], double: bool) -> float:
     """The largest weighted error, as a power of two."""
-    points, values, weights = fit.points(sum(len(c) for c in coefficients) - len(coefficients))
+    points, values, weights = fit.points(
+        sum(map(len, coefficients)) - len(coefficients), double
+    )
     biggest = _largest(points, values, weights, coefficients)
     return float(mp.log(biggest, 2))
 
@@ -253,7 +256,7 @@ def _solve(fit: Fit) -> tuple[tuple[Any, ...], str]:
             both.append(())
             continue
         found = fit.solve(double)
-        notes.append(f"2**{worst(fit, found):.1f}")
+        notes.append(f"2**{worst(fit, found, double):.1f}")
         both.append(found[0] if len(found) == 1 else found)
     return tuple(both), ", ".join(notes)
 

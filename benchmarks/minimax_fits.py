@@ -12,7 +12,6 @@ from mpmath import mp, mpf
 
 from benchmarks.minimax import Fit
 
-mp.dps = 45
 _HALF_LN2 = mp.log(2) / 2 * mpf("1.001")
 _TINY = mpf(10) ** -9
 
@@ -38,10 +37,25 @@ def _odd_fit(function: Any, high: Any, degrees: tuple[Any, Any]) -> Fit:
     )
 
 
+def _logarithm(divisor: Any, degree: int) -> Fit:
+    """(log(1 + f) - f) / f**2 over a number, for float32."""
+    return Fit(
+        lambda f: (mp.log1p(f) - f) / f**2 / divisor,
+        -0.2501,
+        0.5001,
+        (degree, None),
+        weight=lambda f: divisor * f**2 / mp.log1p(f),
+    )
+
+
 def _atanh_rest(z: Any) -> Any:
     """(atanh(s) - s - s**3 / 3) / s**5 of z = s**2."""
     s = mp.sqrt(z)
     return (mp.atanh(s) - s - s**3 / 3) / s**5
+
+
+def _erfcx(x: Any) -> Any:
+    return mp.exp(x * x) * mp.erfc(x)
 
 
 FITS: dict[str, Fit] = {
@@ -68,6 +82,8 @@ FITS: dict[str, Fit] = {
         (None, 7),
         weight=lambda z: z,
     ),
+    "log2": _logarithm(mp.log(2), 9),
+    "log10": _logarithm(mp.log(10), 9),
     "sin": _odd_fit(mp.sin, mp.pi / 2 * mpf("1.01"), (4, 8)),
     "pow_log2": Fit(lambda f: mp.log1p(f) / mp.log(2) / f, -0.2501, 0.5001, (None, 12)),
     "pow_exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (None, 6), fixed=(1.0,)),
@@ -94,7 +110,33 @@ FITS: dict[str, Fit] = {
         weight=lambda z: z / mp.cosh(mp.sqrt(z)),
     ),
     "cbrt": Fit(lambda m: m ** (-mpf(1) / 3), 0.7499, 1.5001, (4, 5)),
-    "erf": Fit(_odd(mp.erf), 1e-6, mpf("3.93") ** 2, ((5, 5), None), crowding=2),
+    "erf_inner": Fit(
+        lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+        _TINY,
+        1,
+        (6, 11),
+        weight=lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+    ),
+    "log_erfc": Fit(
+        lambda x: mp.log(mp.erfc(x)), 0.99, 3.935, (6, None), weight=lambda x: mp.erfc(x)
+    ),
+    "erf_tail": Fit(_erfcx, 0.99, 6.01, (None, (5, 5)), weight=lambda x: mp.exp(-x * x)),
+    "erfcx_single": Fit(_erfcx, 0.7, 10.3, (None, (4, 5)), crowding=2),
+    "erfcx_rest": Fit(
+        lambda x: _erfcx(x) * (x + mpf(23) / 64) - mpf(75) / 128,
+        0.7,
+        28,
+        (None, (10, 10)),
+        weight=lambda x: 1,
+        crowding=3,
+    ),
+    "ndtr_inner": Fit(
+        lambda z: (mp.ncdf(mp.sqrt(z)) - mpf(1) / 2) / mp.sqrt(z) - mpf(3) / 8,
+        _TINY,
+        1,
+        (5, 10),
+        weight=lambda z: mp.sqrt(z) / mp.ncdf(-mp.sqrt(z)),
+    ),
 }
 
 #: name -> number, bits of its parts for float32, and for float64.
@@ -104,9 +146,9 @@ SPLITS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
     "pi_without_fma": (mp.pi, (24,), (33, 33, 53)),
     "half_pi": (mp.pi / 2, (24, 24), (53, 53)),
     "quarter_pi": (mp.pi / 4, (24, 24), (53, 53)),
-    "log2e": (1 / mp.log(2), (24, 24), (53, 53)),
+    "log2": (1 / mp.log(2), (24, 24), (53, 53)),
     "two_log2e": (2 / mp.log(2), (24, 24), (53, 53)),
     "two_thirds_log2e": (2 / mp.log(8), (24, 24), (53, 53)),
-    "log10e": (1 / mp.log(10), (24, 24), (53, 53)),
+    "log10": (1 / mp.log(10), (24, 24), (53, 53)),
     "log10_2": (mp.log(2, 10), (16, 24), (42, 53)),
 }

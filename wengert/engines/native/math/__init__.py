@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wengert.engines.native.math import (
+    error,
     exponential,
     inverse,
     logarithm,
@@ -30,6 +31,7 @@ _MODULES = {
     power: "pow cbrt rsqrt hypot",
     trigonometric: "sin cos tan sinc",
     inverse: "asin acos atan atan2",
+    error: "erf erfc ndtr",
 }
 
 #: By name of the primitive.

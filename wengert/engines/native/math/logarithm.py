@@ -15,6 +15,7 @@ from wengert.engines.native.math.exponential import exp, exp2
 from wengert.engines.native.math.parts import (
     decompose,
     decompose_normal,
+    decomposes_specials,
     fast_two_sum,
     format_of,
     parts,
@@ -44,6 +45,8 @@ def _drop(v: Vectors, f: Any) -> Any:
 
 def _special(v: Vectors, x: Any, y: Any) -> Any:
     """A logarithm `y`, and what logarithms are at 0, below, at infinity and NaN."""
+    if decomposes_specials(v, x):
+        return y
     y = where(v, "lt", x, math.inf, y, x)
     y = where(v, "lt", x, 0.0, math.nan, y)
     return where(v, "eq", x, 0.0, -math.inf, y)
@@ -55,33 +58,37 @@ def log(v: Vectors, x: Any) -> Any:
     return _special(v, x, _natural(v, shifted(v, m, -1.0), e))
 
 
-def _natural(v: Vectors, f: Any, e: Any) -> Any:
-    """log((1 + f) 2**e)."""
+def _natural(v: Vectors, f: Any, e: Any, rest: Any = None) -> Any:
+    """log((1 + f) 2**e), and near enough log((1 + f + rest) 2**e) for a small rest."""
     high, low = parts(v, f, "ln2")
     drop = v.fma(e, v.constant(-low, f), _drop(v, f))
+    drop = drop if rest is None else v.sub(drop, rest)
     return v.fma(e, v.constant(high, f), v.sub(f, drop))
 
 
 def log2(v: Vectors, x: Any) -> Any:
     """Logarithm to base 2."""
     m, e = decompose(v, x)
-    high, low = _times(v, shifted(v, m, -1.0), "log2e")
-    total, error = fast_two_sum(v, e, high)  # e is 0, or at least 1
-    return _special(v, x, v.add(total, v.add(low, error)))
+    high, low = _times(v, shifted(v, m, -1.0), "log2")
+    return _special(v, x, v.add(v.add(e, high), low))
 
 
 def log10(v: Vectors, x: Any) -> Any:
     """Logarithm to base 10."""
     m, e = decompose(v, x)
-    high, low = _times(v, shifted(v, m, -1.0), "log10e")
+    high, low = _times(v, shifted(v, m, -1.0), "log10")
     step, step_low = parts(v, x, "log10_2")
     low = v.fma(e, v.constant(step_low, x), low)
     return _special(v, x, v.fma(e, v.constant(step, x), v.add(high, low)))
 
 
 def _times(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
-    """log(1 + f) times a number, as a rounded product and what it lacks."""
+    """The logarithm of 1 + f to another base, as a rounded number and what it lacks."""
     factor, factor_low = parts(v, f, name)
+    if not v.is_double(f):
+        product, error = two_product(v, f, v.constant(factor, f))
+        rest = v.fma(f, polynomial(v, f, table(v, f, name)), v.constant(factor_low, f))
+        return product, v.fma(f, rest, error)
     drop = _drop(v, f)
     high = v.sub(f, drop)
     low = v.sub(v.sub(f, high), drop)
@@ -92,15 +99,17 @@ def _times(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
 
 def log1p(v: Vectors, x: Any) -> Any:
     """log(1 + x), exact to the last digits near 0."""
-    f, e, u = one_plus(v, x)
+    f, e, _ = one_plus(v, x)
     y = _natural(v, f, e)
-    y = where(v, "lt", u, math.inf, y, x)
-    y = where(v, "lt", u, 0.0, math.nan, y)
-    return tiny_as_is(v, x, where(v, "eq", u, 0.0, -math.inf, y))
+    if not decomposes_specials(v, x):
+        y = where(v, "lt", x, math.inf, y, x)
+        y = where(v, "lt", x, -1.0, math.nan, y)
+        y = where(v, "eq", x, -1.0, -math.inf, y)
+    return v.copysign(y, x)  # of -0.0, too
 
 
-def one_plus(v: Vectors, x: Any, rest: Any = None) -> tuple[Any, Any, Any]:
-    """f and e with 1 + x + rest = (1 + f) 2**e, f not rounded twice; and 1 + x, rounded."""
+def one_plus(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
+    """f, e and 2**-e with 1 + x = (1 + f) 2**e, f not rounded twice."""
     form = format_of(v, x)
     u = shifted(v, x, 1.0)
     m, e = decompose_normal(v, u)
@@ -108,17 +117,16 @@ def one_plus(v: Vectors, x: Any, rest: Any = None) -> tuple[Any, Any, Any]:
     power = v.builder.sub(v.as_bits(m), v.as_bits(u))
     inverse = v.as_float(v.builder.add(power, v.constant(form.bias << form.mantissa, power)))
     f = v.fma(x, inverse, shifted(v, inverse, -1.0))
-    f = f if rest is None else v.fma(rest, inverse, f)
-    return where(v, "lt", x, 2.0 ** (form.mantissa + 2), f, shifted(v, m, -1.0)), e, u
+    f = where(v, "lt", x, 2.0 ** (form.mantissa + 2), f, shifted(v, m, -1.0))
+    return f, e, inverse
 
 
 def _log_of_sum(v: Vectors, u: Any, rest: Any, x: Any) -> Any:
     """log(1 + u + rest) for a small rest; where x is large, log(2 x), which it then is."""
     large = 2.0 ** (format_of(v, x).mantissa + 3)
-    f, e, _ = one_plus(
-        v, where(v, "lt", x, large, u, x), where(v, "lt", x, large, rest, 0.0)
-    )
-    y = _natural(v, f, v.add(e, where(v, "lt", x, large, 0.0, 1.0)))
+    f, e, inverse = one_plus(v, where(v, "lt", x, large, u, x))
+    rest = where(v, "lt", x, large, v.mul(rest, inverse), 0.0)
+    y = _natural(v, f, v.add(e, where(v, "lt", x, large, 0.0, 1.0)), rest)
     return where(v, "lt", x, math.inf, y, x)
 
 

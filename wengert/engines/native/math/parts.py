@@ -125,11 +125,13 @@ def nearest(v: Vectors, x: Any, factor: float | None, offset: float = 0.0) -> tu
     return v.sub(raised, magic), v.as_bits(raised)
 
 
-def times_power(v: Vectors, x: Any, bits: Any) -> Any:
+def times_power(v: Vectors, x: Any, n: Any, bits: Any) -> Any:
     """x times two to the power n, rounded once, for bits that end in `n + 2 * bias`.
 
-    In two steps, since the power itself may be no normal number.
+    In two steps where there is no instruction, since the power may be no normal number.
     """
+    if v.in_registers(x):
+        return v.scale(x, n)
     form = format_of(v, x)
     shift = v.constant(form.mantissa, bits)
     half = v.builder.shl(v.builder.lshr(bits, v.constant(1, bits)), shift)
@@ -143,7 +145,12 @@ def power_of_two(v: Vectors, x: Any, bits: Any) -> Any:
 
 
 def decompose(v: Vectors, x: Any) -> tuple[Any, Any]:
-    """m in [3/4, 3/2) and a whole e with x = m 2**e, for positive x, denormals too."""
+    """m in [3/4, 3/2) and a whole e with x = m 2**e, for positive x, denormals too.
+
+    See `decomposes_specials` for other x.
+    """
+    if v.in_registers(x):
+        return decompose_normal(v, x)
     form = format_of(v, x)
     up = form.mantissa + 2
     small = v.compare("lt", x, v.constant(form.least, x))
@@ -154,6 +161,9 @@ def decompose(v: Vectors, x: Any) -> tuple[Any, Any]:
 
 def decompose_normal(v: Vectors, x: Any) -> tuple[Any, Any]:
     """m in [3/4, 3/2) and a whole e with x = m 2**e, for positive normal x."""
+    if v.in_registers(x):
+        mantissa = v.mantissa(x)
+        return mantissa, v.sub(v.exponent(x), v.exponent(mantissa))
     form = format_of(v, x)
     bits = v.as_bits(x)
     three_quarters = (form.bias << form.mantissa) - (1 << (form.mantissa - 1))
@@ -164,6 +174,14 @@ def decompose_normal(v: Vectors, x: Any) -> tuple[Any, Any]:
     return mantissa, small_whole(
         v, v.builder.lshr(biased, v.constant(form.mantissa, bits)), form
     )
+
+
+def decomposes_specials(v: Vectors, x: Any) -> bool:
+    """Whether `decompose` gives e = -inf for 0, inf for inf, m = NaN for negative x and NaN.
+
+    Sums with e then are what logarithms are there.
+    """
+    return v.in_registers(x)
 
 
 def small_whole(v: Vectors, biased: Any, form: Format) -> Any:

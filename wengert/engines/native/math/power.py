@@ -14,6 +14,7 @@ from wengert.engines.native.math.exponential import exp2_with_error
 from wengert.engines.native.math.parts import (
     clamped,
     decompose,
+    decomposes_specials,
     fast_two_sum,
     format_of,
     nearest,
@@ -64,12 +65,14 @@ def _pow_single(v: Vectors, x: Any, y: Any) -> Any:
     m, e = decompose(v, x)
     f = v.widen(shifted(v, m, -1.0))
     log2 = v.fma(f, polynomial(v, f, table(v, f, "pow_log2")), v.widen(e))
-    exponent = v.mul(v.widen(y), _log2_special(v, v.widen(x), log2))
+    if not decomposes_specials(v, x):
+        log2 = _log2_special(v, v.widen(x), log2)
+    exponent = v.mul(v.widen(y), log2)
     exponent = clamped(v, exponent, -152.0, 129.0)
     n, bits = nearest(v, exponent, None, 2 * format_of(v, x).bias)
     bits = v.builder.trunc(bits, v.as_bits(x).type)
     value = polynomial(v, v.sub(exponent, n), table(v, f, "pow_exp2"))
-    return times_power(v, v.narrow(value), bits)
+    return times_power(v, v.narrow(value), v.narrow(n), bits)
 
 
 def _pow_double(v: Vectors, x: Any, y: Any) -> Any:

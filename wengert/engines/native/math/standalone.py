@@ -49,7 +49,8 @@ class Standalone:
         builder = ir.IRBuilder(entry)
         builder.branch(body)
         builder.position_at_end(body)
-        v = Vectors(builder, self.lanes, self.target.has_fma)
+        target = self.target
+        v = Vectors(builder, self.lanes, target.has_fma, target.vector_bytes == 64)
         index = builder.phi(size)
         index.add_incoming(ir.Constant(size, 0), entry)
         element = element_type(self.dtype)

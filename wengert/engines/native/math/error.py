@@ -1,0 +1,118 @@
+"""Error functions and the normal distribution.
+
+Near 0 they are polynomials; far out exp(-x**2) times erfcx(x), a quotient (W. Cody, Rational
+Chebyshev approximations for the error function, 1969). The square's rounding error goes into
+the exponential, whose argument it would disturb by many units in the last place.
+
+Quantiles are quotients near the middle, and in the tails functions of sqrt(-log(p)) (J. Blair,
+C. Edwards and J. Johnson, Rational Chebyshev approximations for the inverse of the error
+function, 1976).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from wengert.engines.native.math.exponential import exp_with_error
+from wengert.engines.native.math.parts import (
+    nearest,
+    polynomial,
+    power_of_two,
+    quotient,
+    scaled,
+    shifted,
+    table,
+    two_product,
+    where,
+)
+from wengert.engines.native.vectors import Vectors
+
+
+def _erfcx(v: Vectors, x: Any, scale: float) -> Any:
+    """exp(y**2) erfc(y) for y = sqrt(scale) x above 0.7, with scale 1 or 1/2."""
+    factor, factor_low = (1.0, 0.0) if scale == 1.0 else _SQRT_HALF
+    if not v.is_double(x):  # by way of float64, for the last digit
+        y = scaled(v, v.widen(x), factor)
+        above, below = quotient(v, y, table(v, y, "erfcx_single"))
+        return v.narrow(v.div(above, below))
+    # (75/128 + rest) / (y + 23/64), where the rest is some percents
+    above, below = quotient(v, scaled(v, x, factor), table(v, x, "erfcx_rest"))
+    top = shifted(v, v.div(above, below), 75 / 128)
+    shift = v.constant(23 / 64, x)
+    bottom = v.fma(x, v.constant(factor, x), shift)
+    error = v.fma(x, v.constant(factor, x), v.sub(shift, bottom))
+    error = v.fma(x, v.constant(factor_low, x), error)
+    y = v.div(top, bottom)
+    # what the bottom lacks, over the bottom, which is about 0.585 / y
+    return v.fma(v.mul(scaled(v, error, -1 / 0.585), y), y, y)
+
+
+_SQRT_HALF = (0.7071067811865476, -4.833646656726457e-17)
+
+
+def _inner(v: Vectors, x: Any) -> Any:
+    """erf(x) / x - 1, for |x| up to 1."""
+    return polynomial(v, v.mul(x, x), table(v, x, "erf_inner"))
+
+
+def erf(v: Vectors, x: Any) -> Any:
+    """Error function."""
+    size = v.fabs(x)
+    near = v.fma(x, _inner(v, x), x)
+    outer = v.compare("gt", size, v.constant(1.0, x))
+    far = _erf_double(v, size) if v.is_double(x) else _erf_single(v, size)
+    return v.select(outer, v.copysign(far, x), near)
+
+
+def _erf_single(v: Vectors, size: Any) -> Any:
+    """erf for arguments above 1, by a polynomial for the logarithm of its complement."""
+    size = v.fmin(v.constant(3.93, size), size)
+    exponent = polynomial(v, size, table(v, size, "log_erfc"))
+    n, bits = nearest(v, exponent, 1 / math.log(2), 127)
+    r = v.fma(n, v.constant(-math.log(2), size), exponent)
+    complement = polynomial(v, r, table(v, size, "exp"))
+    return v.fma(v.neg(complement), power_of_two(v, size, bits), v.constant(1.0, size))
+
+
+def _erf_double(v: Vectors, size: Any) -> Any:
+    """erf for arguments above 1."""
+    size = v.fmin(v.constant(6.0, size), size)
+    above, below = quotient(v, size, table(v, size, "erf_tail"))
+    complement = exp_with_error(v, v.neg(v.mul(size, size)), factor=v.div(above, below))
+    return v.sub(v.constant(1.0, size), complement)
+
+
+def _gaussian_tail(v: Vectors, x: Any, scale: float, factor: float) -> Any:
+    """factor exp(-scale x**2) erfcx(sqrt(scale) x) for large positive x, NaN for NaN."""
+    square, error = two_product(v, x, x)
+    value = _erfcx(v, x, scale)
+    value = value if factor == 1.0 else scaled(v, value, factor)
+    return exp_with_error(v, scaled(v, square, -scale), scaled(v, error, -scale), value)
+
+
+def erfc(v: Vectors, x: Any) -> Any:
+    """1 - erf(x), without the cancellation."""
+    one = v.constant(1.0, x)
+    size = v.fmin(v.constant(28.0, x), v.fabs(x))
+    tail = _gaussian_tail(v, size, 1.0, 1.0)
+    far = where(v, "lt", x, 0.0, v.sub(v.constant(2.0, x), tail), tail)
+    near = v.sub(v.sub(one, x), v.mul(x, _inner(v, x)))
+    return v.select(v.compare("gt", size, v.constant(0.75, x)), far, near)
+
+
+def _normal(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
+    """ndtr(x) for |x| up to 1, ndtr(-|x|) beyond, and whether it is beyond."""
+    size = v.fmin(v.constant(39.0, x), v.fabs(x))
+    tail = _gaussian_tail(v, size, 0.5, 0.5)
+    start = v.fma(x, v.constant(0.375, x), v.constant(0.5, x))
+    rest = polynomial(v, v.mul(x, x), table(v, x, "ndtr_inner"))
+    near = v.fma(x, rest, start)
+    return near, tail, v.compare("gt", size, v.constant(1.0, x))
+
+
+def ndtr(v: Vectors, x: Any) -> Any:
+    """Distribution function of the standard normal distribution."""
+    near, tail, outer = _normal(v, x)
+    far = where(v, "lt", x, 0.0, tail, v.sub(v.constant(1.0, x), tail))
+    return v.select(outer, far, near)
