@@ -403,7 +403,14 @@ def test_policies_are_checked():
     )
     assert P.save_only_these_names("a", "b") == P.save_only_these_names("b", "a")
     assert P.save_only_these_names("a") != P.save_any_names_but_these("a")
-    assert "only a" in repr(P.save_only_these_names("a"))
+    both = P.save_from_both_policies(P.dots_saveable, P.save_only_these_names("b", "a"))
+    assert repr(both) == (
+        "save_from_both_policies(dots_saveable, save_only_these_names('a', 'b'))"
+    )
+    assert repr(P.save_anything_except_these_names()) == "save_anything_except_these_names()"
+    assert "policy=save_any_names_but_these('a')" in str(
+        wg.make_program(wg.checkpoint(f, policy=P.save_any_names_but_these("a")))(X)
+    )
 
 
 def test_decorator_keeps_its_arguments():

@@ -102,15 +102,25 @@ class _ByName:
     def __hash__(self) -> int:
         return hash((type(self), self.names, self.listed))
 
+    @property
+    def __name__(self) -> str:
+        """How the policy was made, for printed programs."""
+        return f"{self.made_by}({', '.join(map(repr, sorted(self.names)))})"
+
+    @property
+    def made_by(self) -> str:
+        """The function that makes such a policy."""
+        return "save_only_these_names" if self.listed else "save_any_names_but_these"
+
     def __repr__(self) -> str:
-        names = ", ".join(sorted(self.names))
-        return f"<{'only' if self.listed else 'all but'} {names}>"
+        return self.__name__
 
 
 class _AnythingBut(_ByName):
     """Keeps anything except what has one of the names."""
 
     __slots__ = ()
+    made_by = "save_anything_except_these_names"
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -159,6 +169,15 @@ class _Either:
 
     def __hash__(self) -> int:
         return hash((self.first, self.second))
+
+    @property
+    def __name__(self) -> str:
+        """How the policy was made, for printed programs."""
+        names = [getattr(p, "__name__", repr(p)) for p in (self.first, self.second)]
+        return f"save_from_both_policies({', '.join(names)})"
+
+    def __repr__(self) -> str:
+        return self.__name__
 
 
 def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
