@@ -16,12 +16,12 @@ from typing import Any
 
 from wengert.engines.native.math.exponential import exp_with_error
 from wengert.engines.native.math.parts import (
+    fast_two_sum,
     nearest,
     polynomial,
     power_of_two,
     quotient,
     scaled,
-    shifted,
     table,
     two_product,
     where,
@@ -29,23 +29,24 @@ from wengert.engines.native.math.parts import (
 from wengert.engines.native.vectors import Vectors
 
 
-def _erfcx(v: Vectors, x: Any, scale: float) -> Any:
-    """exp(y**2) erfc(y) for y = sqrt(scale) x above 0.7, with scale 1 or 1/2."""
+def _erfcx(v: Vectors, x: Any, scale: float) -> tuple[Any, Any]:
+    """exp(y**2) erfc(y) for y = sqrt(scale) x above 0.7, with scale 1 or 1/2; and its rest."""
     factor, factor_low = (1.0, 0.0) if scale == 1.0 else _SQRT_HALF
     if not v.is_double(x):  # by way of float64, for the last digit
         y = scaled(v, v.widen(x), factor)
         above, below = quotient(v, y, table(v, y, "erfcx_single"))
-        return v.narrow(v.div(above, below))
+        return v.narrow(v.div(above, below)), None
     # (75/128 + rest) / (y + 23/64), where the rest is some percents
     above, below = quotient(v, scaled(v, x, factor), table(v, x, "erfcx_rest"))
-    top = shifted(v, v.div(above, below), 75 / 128)
+    top, top_rest = fast_two_sum(v, v.constant(75 / 128, x), v.div(above, below))
     shift = v.constant(23 / 64, x)
     bottom = v.fma(x, v.constant(factor, x), shift)
     error = v.fma(x, v.constant(factor, x), v.sub(shift, bottom))
     error = v.fma(x, v.constant(factor_low, x), error)
     y = v.div(top, bottom)
-    # what the bottom lacks, over the bottom, which is about 0.585 / y
-    return v.fma(v.mul(scaled(v, error, -1 / 0.585), y), y, y)
+    # what the quotient, top and bottom lack, over the bottom; the top is about 0.585
+    lacking = v.add(v.fma(v.neg(y), bottom, top), v.fma(v.neg(error), y, top_rest))
+    return y, v.mul(scaled(v, lacking, 1 / 0.585), y)
 
 
 _SQRT_HALF = (0.7071067811865476, -4.833646656726457e-17)
@@ -79,15 +80,14 @@ def _erf_double(v: Vectors, size: Any) -> Any:
     """erf for arguments above 1."""
     size = v.fmin(v.constant(6.0, size), size)
     above, below = quotient(v, size, table(v, size, "erf_tail"))
-    complement = exp_with_error(v, v.neg(v.mul(size, size)), factor=v.div(above, below))
+    complement = exp_with_error(v, v.neg(v.mul(size, size)), factor=(v.div(above, below), None))
     return v.sub(v.constant(1.0, size), complement)
 
 
 def _gaussian_tail(v: Vectors, x: Any, scale: float, factor: float) -> Any:
     """factor exp(-scale x**2) erfcx(sqrt(scale) x) for large positive x, NaN for NaN."""
     square, error = two_product(v, x, x)
-    value = _erfcx(v, x, scale)
-    value = value if factor == 1.0 else scaled(v, value, factor)
+    value = [part and scaled(v, part, factor) for part in _erfcx(v, x, scale)]
     return exp_with_error(v, scaled(v, square, -scale), scaled(v, error, -scale), value)
 
 

@@ -53,6 +53,8 @@ def exp(v: Vectors, x: Any) -> Any:
 def exp_with_error(v: Vectors, x: Any, error: Any = None, factor: Any = None) -> Any:
     """exp(x + error) times a factor, for errors that change the last digits only.
 
+    The factor is a pair of a number and its rest, which may be None.
+
     What is rounded is smaller than in `exp`: within 0.65 ulp, for a few operations more.
     """
     x = clamped(v, x, *exp_range(v, x))
@@ -63,7 +65,11 @@ def exp_with_error(v: Vectors, x: Any, error: Any = None, factor: Any = None) ->
     )
     r, rest = fast_two_sum(v, v.fma(n, v.constant(-high, x), x), rest)
     y = v.add(r, v.fma(v.mul(r, r), polynomial(v, r, table(v, x, "expm1")), rest))
-    y = shifted(v, y, 1.0) if factor is None else v.fma(y, factor, factor)
+    if factor is None:
+        y = shifted(v, y, 1.0)
+    else:
+        number, rest = factor
+        y = v.fma(y, number, number) if rest is None else v.add(number, v.fma(y, number, rest))
     return times_power(v, y, n, bits)
 
 
