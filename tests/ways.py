@@ -58,7 +58,7 @@ def batch(args):
     return tuple(np.stack([a, 0.9 * a, 1.1 * a]).astype(a.dtype) for a in args)
 
 
-#: What is done to a function and a batch of arguments; a loop over the examples is the other way.
+#: What is done to a function and a batch of arguments, and to the examples one by one.
 BATCHED = {
     "vmap": (lambda f, n: wg.vmap(f), lambda f, n: f),
     "jit of vmap": (lambda f, n: wg.jit(wg.vmap(f)), lambda f, n: f),

@@ -147,12 +147,14 @@ class _ThreadState(threading.local):
         is being evaluated.
       reverse_of: the primitive whose derivative is being taken, in a reverse pass under
         `debug_nans`.
+      concretized: how often Python has asked for the value of a tracer that has one.
     """
 
     interpreter: Interpreter
     run: Callable[..., Any]
     location: Location | None
     reverse_of: str | None
+    concretized: int
 
     def __init__(self) -> None:
         self.interpreter = base_interpreter()
@@ -161,6 +163,7 @@ class _ThreadState(threading.local):
         self.run = quiet.run
         self.location = None
         self.reverse_of = None
+        self.concretized = 0
 
 
 def base_interpreter() -> EagerInterpreter:

@@ -193,7 +193,9 @@ class Primitive:
         """Apply under a linearizing interpreter, to operands some of which it follows."""
         return interpreter.linearize_by_jvp(self, args, params)
 
-    def linearize_tangents(self, interpreter: Any, args: Sequence[Value], params: Params) -> Any:
+    def linearize_tangents(
+        self, interpreter: Any, args: Sequence[Value], params: Params
+    ) -> Any:
         """Apply in a derivative rule that is being linearized, to tangents among others."""
         raise errors.MissingRuleError(self.name, "linearize_tangents")
 

@@ -95,6 +95,8 @@ def _predicate(pred: Any) -> Value:
             "choice per element write wengert.numpy.where(pred, x, y); for one per example use "
             "vmap."
         )
+    if type(value) is Array:  # known while tracing, too
+        return Array(dtypes.INT32.type(bool(value)))
     if value.dtype != dtypes.BOOL:
         value = ne(value, 0)
     return convert(value, dtype=dtypes.INT32)
@@ -137,7 +139,12 @@ def switch(
             f"the index of lax.switch must be an integer without dimensions, got {value.type}."
         )
     last = len(branches) - 1
-    clamped = convert(minimum(maximum(value, 0), last), dtype=dtypes.INT32)
+    if type(value) is Array:
+        clamped: Value = Array(
+            dtypes.INT32.type(builtins.min(builtins.max(int(value), 0), last))
+        )
+    else:
+        clamped = convert(minimum(maximum(value, 0), last), dtype=dtypes.INT32)
     names = [f"branches[{i}]" for i in range(last + 1)]
     return _choose("switch", clamped, branches, names, operands)
 
@@ -234,7 +241,7 @@ def _run_while(
     body, initial = bodies.settle(names.loop, body_of, values, names.paths)
     test = bodies.traced(cond_fun, in_tree, [v.type for v in initial])
     if [(t.shape, t.dtype) for t in test.out_types] != [((), dtypes.BOOL)]:
-        got = ", ".join(map(str, test.out_types))
+        got = ", ".join(str(t) for t in test.out_types)
         raise errors.DTypeError(
             f"the condition of while_loop must return one bool without dimensions, got {got}. "
             "Compare, and reduce with .any() or .all() what has dimensions."
@@ -285,17 +292,15 @@ def fori_loop(
 ) -> Any:
     """`body_fun(i, carry)` for `i` from `lower` to `upper - 1`.
 
-    Bounds that are known make it a `scan`, others a `while_loop`; derivatives of all modes
-    exist for both.
+    Bounds that are known make it a `scan`, others a `while_loop`; both have all derivatives.
 
     Args:
       lower: an integer.
-      upper: another; where it is not greater than `lower`, the result is `init_val`.
+      upper: another; if it is not greater than `lower`, the result is `init_val`.
       body_fun: from index and carry to the next carry.
       init_val: the first carry, a tree of arrays.
       unroll: how many iterations compiled code takes at once; results do not change.
-      checkpoint: as for `while_loop`.
-      checkpoint_bytes: as for `while_loop`.
+      checkpoint, checkpoint_bytes: as for `while_loop`.
 
     Returns:
       the last carry.

@@ -31,6 +31,7 @@ class TangentTracer(Tracer):
 
     def concrete(self, what: str) -> Any:
         # bool() and int() are piecewise constant: their derivative is zero, none is lost
+        state.concretized += 1
         return self.primal.concrete(what) if isinstance(self.primal, Tracer) else self.primal
 
 

@@ -56,6 +56,7 @@ class DualTracer(Tracer):
 
     def concrete(self, what: str) -> Any:
         # bool() and int() are piecewise constant: their derivative is zero, none is lost
+        state.concretized += 1
         return self.primal.concrete(what) if isinstance(self.primal, Tracer) else self.primal
 
     def __repr__(self) -> str:

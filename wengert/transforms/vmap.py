@@ -106,9 +106,11 @@ def _is_over(axis_name: Any, params: Params) -> bool:
     """Whether an application, or one in a program among its parameters, is over this axis."""
     if params.get("axis_name", _NO_AXIS) == axis_name:
         return True
-    inner = [
-        getattr(p, "program", p) for p in params.values()
-    ]  # functions made of programs too
+    inner = [  # functions made of programs too, and tuples of programs
+        getattr(item, "program", item)
+        for value in params.values()
+        for item in (value if isinstance(value, tuple) else (value,))
+    ]
     programs = [p for p in inner if isinstance(p, Program)]
     return any(_is_over(axis_name, e.params) for program in programs for e in program.equations)
 

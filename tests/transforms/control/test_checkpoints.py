@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -76,19 +77,16 @@ def test_strides_are_optimal(room):
         return ahead + cost(steps - ahead, free - 1) + cost(ahead, free)
 
     for steps in range(1, 40):
-        best = [0] + [_best(steps, room)]
-        assert cost(steps, room) == best[1]
+        assert cost(steps, room) == _best(steps, room)
 
 
-def _best(steps, free, memory={}):
+@functools.cache
+def _best(steps, free):
     if steps <= 1:
         return 0
     if not free:
         return steps * (steps - 1) // 2
-    key = steps, free
-    if key not in memory:
-        memory[key] = min(
-            ahead + _best(steps - ahead, free - 1) + _best(ahead, free)
-            for ahead in range(1, steps)
-        )
-    return memory[key]
+    return min(
+        ahead + _best(steps - ahead, free - 1) + _best(ahead, free)
+        for ahead in range(1, steps)
+    )

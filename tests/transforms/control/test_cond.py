@@ -148,7 +148,7 @@ def test_only_the_branch_that_is_taken_runs():
     """In programs too: the other branch would not end, or would fail."""
 
     def endless(x):
-        return lax.while_loop(lambda y: y == y, lambda y: y, x)
+        return lax.while_loop(lambda y: wnp.isfinite(y), lambda y: y, x)
 
     def fails(x):
         return x + wnp.arange(3.0)[wnp.int32(x) + 100]
@@ -234,7 +234,7 @@ class TestPerExample:
         conds = [e for e in program.equations if e.primitive.name == "cond"]
         assert len(conds) == 2
         for equation in conds:
-            idle, busy = equation.params["branches"]
+            idle, _ = equation.params["branches"]
             assert not {e.primitive.name for e in idle.equations} & {"sin", "mul"}
 
 

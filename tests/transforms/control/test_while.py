@@ -209,7 +209,7 @@ def test_a_vjp_function_is_used_again():
         f = lambda x: lax.while_loop(
             lambda s: s < 1e6, lambda s: s * s, x, checkpoint=checkpoint
         )
-        y, pull = wg.vjp(f, np.float64(1.5))
+        _, pull = wg.vjp(f, np.float64(1.5))
         for cotangent in (1.0, 2.0, 1.0):
             same(pull(np.float64(cotangent))[0], cotangent * wg.jvp(f, (np.float64(1.5),),
                  (np.float64(1),))[1])  # fmt: skip

@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from wengert import errors
+from wengert import config, errors
 from wengert.core import dtypes, tree
 from wengert.core.array import ArrayType, as_array
-from wengert.core.interpreter import location
+from wengert.core.interpreter import Tracer, location, state
 from wengert.core.primitive import Value
 from wengert.core.program import Program, Variable
 from wengert.core.tracing import trace
 from wengert.passes.dce import eliminate
 from wengert.primitives.cast import convert
-from wengert.transforms.control.programs import all_typed, closed_trace, fresh, rearranged
+from wengert.transforms.control.fingerprint import Fingerprint, Unknown
+from wengert.transforms.control.programs import all_typed, closed_trace, derived, rearranged
 
 
 class Body(NamedTuple):
@@ -45,15 +46,54 @@ class Body(NamedTuple):
         """The same with other weak flags of the results."""
         if self.out_types == list(types):
             return self
-        program = closed_trace(
-            lambda values: all_typed(self.program.evaluate(*values), types),
-            self.program.in_types,
-        )
-        return self._replace(program=program)
+        return self._replace(program=_retyped(self.program, tuple(types)))
+
+
+@derived
+def _retyped(program: Program, types: tuple[ArrayType, ...]) -> Program:
+    return closed_trace(
+        lambda values: all_typed(program.evaluate(*values), types), program.in_types
+    )
+
+
+#: What tracing depends on -> the body; its captured values are places among the tracers that
+#: the function refers to, or values. The oldest go first.
+_KNOWN: dict[Any, tuple[Body, list[int | None]]] = {}
+_MOST = 256
 
 
 def traced(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[ArrayType]) -> Body:
-    """Trace a function of the arguments in a tree."""
+    """Trace a function of the arguments in a tree, or find that this has been done."""
+    try:
+        found = Fingerprint(fun)
+    except Unknown:
+        return _trace(fun, in_tree, types)
+    around = state.interpreter.axis_environment()
+    key = (found.key, in_tree, tuple(types), around, config.debug_key_reuse.value)
+    if key in _KNOWN:
+        body, places = _KNOWN[key]
+        captured = [
+            value if place is None else found.tracers[place]
+            for value, place in zip(body.captured, places, strict=True)
+        ]
+        return body._replace(captured=tuple(captured))
+    before = state.concretized
+    body = _trace(fun, in_tree, types)
+    numbers = {id(t): i for i, t in enumerate(found.tracers)}
+    places = [numbers.get(id(v)) for v in body.captured]
+    hidden = any(
+        place is None and isinstance(v, Tracer)
+        for v, place in zip(body.captured, places, strict=True)
+    )
+    if not hidden and state.concretized == before:
+        kept = [v if p is None else None for v, p in zip(body.captured, places, strict=True)]
+        _KNOWN[key] = body._replace(captured=tuple(kept)), places
+        if len(_KNOWN) > _MOST:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+    return body
+
+
+def _trace(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[ArrayType]) -> Body:
     out_tree: Any = None
 
     def call(tracers: list[Any]) -> list[Any]:
@@ -100,7 +140,8 @@ def settle(
         joined = [_joined(before, after) for before, after in zip(types, out, strict=True)]
         if joined == types:
             return Carried(body.with_out_types([*types, *body.out_types[len(types) :]]), values)
-        if any(j is None for j in joined):
+        fitting = [j for j in joined if j is not None]
+        if len(fitting) < len(joined):
             changes = [
                 (path, before, after)
                 for path, before, after, j in zip(paths(), types, out, joined, strict=True)
@@ -109,7 +150,7 @@ def settle(
             raise errors.CarryTypeError(name, changes, location())
         values = [
             v if j == v.type else convert(v, dtype=j.dtype, weak=j.weak_type)
-            for v, j in zip(values, joined, strict=True)
+            for v, j in zip(values, fitting, strict=True)
         ]
 
 
@@ -204,11 +245,12 @@ def _common_types(name: str, bodies: Sequence[Body], names: Sequence[str]) -> li
 
 def _taking(body: Body, captured: Sequence[Any]) -> Program:
     """The program of a branch, which takes what any of the branches has captured."""
-    program = body.program
-    count = len(body.captured)
-    own: dict[int, Variable] = {
-        id(v): variable
-        for v, variable in zip(body.captured, program.inputs[:count], strict=True)
-    }
-    inputs = [own.get(id(v)) or fresh([v.type])[0] for v in captured]
+    own = {id(v): i for i, v in enumerate(body.captured)}
+    return _placed(body.program, len(own), tuple(own.get(id(v), v.type) for v in captured))
+
+
+@derived
+def _placed(program: Program, count: int, places: tuple[int | ArrayType, ...]) -> Program:
+    """A program with its leading inputs at other places, and further ones between them."""
+    inputs = [program.inputs[p] if isinstance(p, int) else Variable(p) for p in places]
     return rearranged(program, [*inputs, *program.inputs[count:]], program.outputs)

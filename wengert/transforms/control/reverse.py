@@ -178,7 +178,7 @@ class _Builder:
         recorded, state = rest[: len(rest) - count], rest[len(rest) - count :]
         known = [key for key in self.records if key[0] == "record"]
         by_key: dict[Key, Variable] = dict(zip(known, recorded, strict=True))
-        origin = {v: key for key, v in by_key.items()}
+        origin: dict[Any, Key] = {v: key for key, v in by_key.items()}
         inputs = [
             *held,
             *fresh(self.const_types[self.consts :]),

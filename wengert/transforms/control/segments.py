@@ -17,7 +17,7 @@ from wengert.core.program import Program
 from wengert.primitives.basis import reshape
 from wengert.primitives.shape import concatenate, slice_
 from wengert.transforms.checkpoint import checkpoint as recomputed
-from wengert.transforms.control.programs import closed_trace
+from wengert.transforms.control.programs import closed_trace, groups
 from wengert.transforms.control.scan import scan
 
 
@@ -39,8 +39,7 @@ def in_segments(operands: Sequence[Value], params: dict[str, Any], segment: int)
     """A scan over segments, each a scan that reverse mode runs again, and one over the rest."""
     consts, carry = params["consts"], params["carry"]
     length, reverse = params["length"], params["reverse"]
-    held, state = operands[:consts], operands[consts : consts + carry]
-    xs = operands[consts + carry :]
+    held, state, xs = groups(operands, (consts, carry))
     count = length // segment
     rest = length - count * segment
     whole = (rest, length) if reverse else (0, count * segment)
