@@ -273,7 +273,7 @@ class UnitInterval(Elementwise):
 
 #: Coefficients of Giles's single-precision approximation, highest power first: of the middle
 #: of the interval, and of its ends.
-_CENTRAL, _TAIL = (
+CENTRAL, TAIL = (
     [np.float64(np.float32(c)) for c in coefficients]
     for coefficients in (
         (
@@ -320,10 +320,10 @@ def _giles(u: Any, out: Any) -> None:
     minus_w = np.log1p(np.multiply(u, -u))
     (tail,) = np.nonzero(minus_w <= _FAR)
     np.subtract(np.float32(-2.5), minus_w, out=out)
-    np.multiply(_polynomial(_CENTRAL, out), u, out=out)
+    np.multiply(_polynomial(CENTRAL, out), u, out=out)
     if tail.size:
         ends = u[tail]
-        far = _polynomial(_TAIL, np.sqrt(-minus_w[tail]) - np.float32(3))
+        far = _polynomial(TAIL, np.sqrt(-minus_w[tail]) - np.float32(3))
         out[tail] = np.where(np.abs(ends) == 1, np.float32(np.inf), far) * ends
 
 

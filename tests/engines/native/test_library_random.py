@@ -8,16 +8,19 @@ from engines.native.harness import assert_same, expected, run
 
 from wengert.engines.native.machine import Target
 from wengert.primitives.random_bits import (
+    normal_quantile,
     random_bits,
     random_fold_in,
     random_seed,
     random_split,
     threefry2x32,
+    unit_interval,
 )
 from wengert.primitives.threefry import LAYOUTS
 
 TARGETS = {"host": Target.host(), "baseline": Target.baseline()}
 PRIMITIVES = [random_bits, random_fold_in, random_seed, random_split, threefry2x32]
+PRIMITIVES += [unit_interval]
 
 
 def words(*shape):
@@ -62,3 +65,18 @@ def test_broadcast_hashes():
 def test_seeds(dtype):
     info = np.iinfo(dtype)
     check(random_seed, np.array([info.min, info.max, 0, 5], dtype))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_normal_numbers(target):
+    inside = np.linspace(-1, 1, 30001, dtype=np.float32)
+    near = 1 - np.float32(2) ** -np.arange(1, 25, dtype=np.float32)
+    u = np.concatenate([inside, near, -near, np.float32([0.0, -0.0, 1.5, np.nan])])
+    (out,) = run(normal_quantile, u, target=TARGETS[target])
+    np.testing.assert_allclose(out, expected(normal_quantile, u)[0], rtol=3e-7)
+
+
+def test_unit_floats_of_all_bits():
+    for width, dtype in ((16, np.float16), (32, np.float32), (64, np.float64)):
+        bits = np.random.default_rng(20).integers(0, 2**width, 5001, dtype=f"u{width // 8}")
+        check(unit_interval, bits, dtype=np.dtype(dtype))

@@ -15,17 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core.dtypes import DType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.library.common import (
     dense_strides,
+    full_lanes,
     load,
     shuffle_mask,
     spread_pieces,
     store,
 )
+from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
+from wengert.primitives.random_bits import CENTRAL, TAIL
 from wengert.primitives.threefry import ORIGINAL
 
 ir = lazy_module("llvmlite.ir")
@@ -34,6 +38,7 @@ UINT32, UINT64 = np.dtype(np.uint32), np.dtype(np.uint64)
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
+_MANTISSAS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 #: Blocks that are worth splitting over threads.
 _MANY = 1 << 13
 
@@ -53,6 +58,41 @@ def threefry(v: Vectors, k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Any, Any]:
         step = builder.add(keys[(group + 2) % 3], v.constant(group + 1, x2))
         x2 = builder.add(x2, step)
     return x1, x2
+
+
+def unit_floats(v: Vectors, bits: Any, dtype: DType) -> Any:
+    """Floats in [0, 1): upper random bits as the mantissa of a float in [1, 2), minus 1."""
+    builder = v.builder
+    mantissa = _MANTISSAS[dtype.name]
+    width = v.bits(bits)
+    upper = builder.lshr(bits, v.constant(width - mantissa, bits))
+    if dtype.itemsize == 2:  # such floats are held as float32, whose mantissa is longer
+        wide = v.vector_of(ir.IntType(32))
+        upper = builder.shl(builder.zext(upper, wide), v.constant(23 - mantissa, wide))
+    one = 0x3FF << 52 if dtype.itemsize == 8 else 0x7F << 23
+    number = v.as_float(builder.or_(upper, v.constant(one, upper)))
+    return v.sub(number, v.constant(1.0, number))
+
+
+def normal_quantile(v: Vectors, u: Any) -> Any:
+    """sqrt(2) erfinv(u) of float32 lanes, by the eager engine's polynomials.
+
+    M. Giles, "Approximating the erfinv function", GPU Computing Gems (2010).
+    """
+    log = FUNCTIONS["log1p"](v, v.mul(u, v.neg(u)))
+    middle = _polynomial(v, CENTRAL, v.sub(v.constant(-2.5, u), log))
+    root = v.sub(v.sqrt(v.neg(log)), v.constant(3.0, u))
+    end = v.compare("eq", v.fabs(u), v.constant(1.0, u))
+    tail = v.select(end, v.constant(math.inf, u), _polynomial(v, TAIL, root))
+    far = v.compare("le", log, v.constant(-5.0, u))
+    return v.mul(v.mul(v.select(far, tail, middle), u), v.constant(math.sqrt(2.0), u))
+
+
+def _polynomial(v: Vectors, coefficients: Sequence[Any], x: Any) -> Any:
+    total = v.constant(coefficients[0], x)
+    for c in coefficients[1:]:
+        total = v.exact_fma(total, x, v.constant(c, x))
+    return total
 
 
 def _lanes(code: Code) -> int:
@@ -365,7 +405,47 @@ def emit_bits(
             code.copy(code.offset(out, number, row), words, row)
 
 
+def _emit_elements(
+    code: Code,
+    operand: Buffer,
+    result: Buffer,
+    function: Callable[[Vectors, Any], Any],
+    worthwhile: int,
+) -> None:
+    """Apply a function of lanes to all elements."""
+    have, want = operand.type.dtype, result.type.dtype
+
+    def piece(code: Code, captured: Sequence[Any], start: Any, lanes: int) -> None:
+        x = load(code, code.offset(captured[0], start, have.itemsize), have, lanes)
+        value = function(code.vectors(lanes), x)
+        store(code, value, code.offset(captured[1], start, want.itemsize), want)
+
+    lanes = full_lanes(code, want)
+    pointers = [operand.pointer, result.pointer]
+    spread_pieces(code, "elements", result.type.size, lanes, pointers, piece, worthwhile)
+
+
+def emit_unit_interval(
+    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """Append floats in [0, 1) from bits."""
+    dtype = equation.params["dtype"]
+    _emit_elements(
+        code, operands[0], results[0], lambda v, x: unit_floats(v, x, dtype), 4 * _MANY
+    )
+
+
+def emit_normal_quantile(
+    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """Append normal numbers from uniform ones."""
+    del equation
+    _emit_elements(code, operands[0], results[0], normal_quantile, _MANY)
+
+
 OPERATIONS = {
+    "normal_quantile": emit_normal_quantile,
+    "unit_interval": emit_unit_interval,
     "threefry2x32": emit_threefry,
     "random_seed": emit_seed,
     "random_split": emit_split,
@@ -383,4 +463,8 @@ def _fits(equation: Equation) -> bool:
     return words * equation.params.get("width", 32) // 32 <= _MOST
 
 
-SUPPORTS = {"random_split": _fits, "random_bits": _fits}
+def _is_single(equation: Equation) -> bool:
+    return equation.inputs[0].type.dtype == np.float32
+
+
+SUPPORTS = {"random_split": _fits, "random_bits": _fits, "normal_quantile": _is_single}
