@@ -152,6 +152,7 @@ class Keys:
 
 
 def _is_real(equation: Equation) -> bool:
-    return all(
-        type(a) is Literal or not dtypes.is_complex(a.type.dtype) for a in equation.inputs
-    )
+    """Whether the operands, which have one dtype, are not complex."""
+    x, y = equation.inputs
+    variable = x if type(x) is Variable else y
+    return not dtypes.is_complex(variable.type.dtype)

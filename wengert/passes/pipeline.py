@@ -26,6 +26,7 @@ def optimise(program: Program) -> Program:
     (9, 4)
     """
     program = inline(program)
+    program = eliminate(program)
     program = simplify(program)
     program = share(program)
     program = eliminate(program)
