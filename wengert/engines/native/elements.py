@@ -16,6 +16,8 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.lazy import lazy_module
+from wengert.engines.native import complexes
+from wengert.engines.native.complexes import Pair, part_dtype
 from wengert.engines.native.expressions import Apply
 from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
@@ -33,7 +35,7 @@ def _kind(node: Apply, position: int = 0) -> str:
     return dtypes.kind(node.args[position].dtype)
 
 
-# -- arithmetic --------------------------------------------------------------------------------
+# -- arithmetic -----------------------------------------------
 
 
 def _add(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
@@ -160,7 +162,7 @@ def _held(v: Vectors, node: Apply, x: Any) -> Any:
     return round_to_16_bits(v, x, node.dtype) if narrow else x
 
 
-# -- size, sign, extrema -----------------------------------------------------------------------
+# -- size, sign, extrema -----------------------------------------------
 
 
 def _abs(v: Vectors, node: Apply, x: Any) -> Any:
@@ -224,7 +226,7 @@ def _share(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
     return out
 
 
-# -- comparison and logic ----------------------------------------------------------------------
+# -- comparison and logic -----------------------------------------------
 
 
 def _comparison(op: str) -> Emit:
@@ -329,7 +331,7 @@ def _same(v: Vectors, node: Apply, x: Any) -> Any:
     return x
 
 
-# -- conversion --------------------------------------------------------------------------------
+# -- conversion -----------------------------------------------
 
 
 def _convert(v: Vectors, node: Apply, x: Any) -> Any:
@@ -340,6 +342,18 @@ def converted(v: Vectors, x: Any, source: Any, target: Any) -> Any:
     """Lanes of one dtype in another, with the meaning of the primitive `convert`."""
     if source == target:
         return x
+    if dtypes.is_complex(target):
+        part = part_dtype(target)
+        if isinstance(x, Pair):
+            given = part_dtype(source)
+            return Pair(converted(v, x.real, given, part), converted(v, x.imag, given, part))
+        return Pair(converted(v, x, source, part), v.constant(0.0, v.type(part)))
+    if isinstance(x, Pair):
+        if dtypes.kind(target) == "b":
+            zero = v.constant(0.0, x.real)
+            parts = v.compare("ne", x.real, zero), v.compare("ne", x.imag, zero)
+            return v.builder.or_(*parts)
+        return converted(v, x.real, part_dtype(source), target)
     before, after = dtypes.kind(source), dtypes.kind(target)
     type_ = v.type(target)
     if after == "b":
@@ -403,7 +417,7 @@ def _to_integer(v: Vectors, x: Any, target: Any) -> Any:
     return v.select(above, v.constant(int(info.max), type_), out)
 
 
-# -- the tables --------------------------------------------------------------------------------
+# -- the tables -----------------------------------------------
 
 TABLE: dict[str, Emit] = {
     "add": _add,
@@ -449,6 +463,7 @@ TABLE: dict[str, Emit] = {
     "convert": _convert,
     "copy": _same,
     "stop_gradient": _same,
+    "optimization_barrier": _same,
 }
 
 #: Integers only: what floating operands need has no short form.
@@ -471,6 +486,7 @@ _COSTS = {
     "masked_mul": 4,
     "copy": 0,
     "stop_gradient": 0,
+    "optimization_barrier": 0,
     "maximum": 3,
     "minimum": 3,
     "clamp": 6,
@@ -485,6 +501,8 @@ def cost_of(name: str) -> int:
 
 def emit_element(v: Vectors, node: Apply, args: list[Any]) -> Any:
     """Build an elementwise operation on lanes; 16-bit results are rounded to 16 bits."""
+    if complexes.is_complex(node) and node.name != "convert":
+        return complexes.TABLE[node.name](v, node, *args)
     build = TABLE.get(node.name) or (
         INTEGERS_ONLY.get(node.name) if not _floating(node) else None
     )
@@ -498,7 +516,9 @@ def emit_element(v: Vectors, node: Apply, args: list[Any]) -> Any:
 
 
 #: Operations whose result has no more digits than their operands.
-_EXACT = frozenset({"neg", "abs", "select", "copy", "stop_gradient", "copysign", "sign"})
+_EXACT = frozenset(
+    "neg abs select copy stop_gradient optimization_barrier copysign sign".split()
+)
 
 
 def round_to_16_bits(v: Vectors, x: Any, dtype: Any) -> Any:

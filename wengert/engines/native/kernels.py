@@ -31,6 +31,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.array import Shape
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
+from wengert.engines.native.complexes import TABLE as COMPLEX
 from wengert.engines.native.elements import FLOATING_ONLY, INTEGERS_ONLY, TABLE, cost_of
 from wengert.engines.native.expressions import only_splits
 from wengert.engines.native.library import find_operation
@@ -120,10 +121,10 @@ def classify(equation: Equation) -> str:
     if name in CONTROL:
         bounded = name == "sweeps" and equation.params["checkpoint"] is not None
         return "callback" if bounded else "control"
-    if all(_is_real(t) for t in _types(equation)):
+    if all(dtypes.kind(t.dtype) in "biufc" for t in _types(equation)):
         if name in VIEWS and _is_view(equation):
             return "view"
-        if name in REDUCTIONS and equation.inputs[0].type.size:
+        if name in REDUCTIONS and _is_reduction(equation):
             return "reduction"
         if is_element(equation):
             return "element"
@@ -134,8 +135,11 @@ def _types(equation: Equation) -> list[Any]:
     return [a.type for a in (*equation.inputs, *equation.outputs) if hasattr(a.type, "dtype")]
 
 
-def _is_real(type_: Any) -> bool:
-    return dtypes.kind(type_.dtype) in "biuf"
+def _is_reduction(equation: Equation) -> bool:
+    operand = equation.inputs[0].type
+    if dtypes.is_complex(operand.dtype) and equation.primitive.name != "reduce_sum":
+        return False
+    return bool(operand.size)
 
 
 def is_element(equation: Equation) -> bool:
@@ -144,6 +148,8 @@ def is_element(equation: Equation) -> bool:
     arrays = [a.type for a in equation.inputs if hasattr(a.type, "dtype")]
     if not arrays:
         return False
+    if any(dtypes.is_complex(t.dtype) for t in _types(equation)):
+        return name in COMPLEX or name == "convert"
     floating = dtypes.is_floating(arrays[0].dtype)
     if name in FUNCTIONS:
         return floating and not equation.params

@@ -174,8 +174,15 @@ def _lanes(expansion: Expansion, nodes: Sequence[Node], vector_bytes: int) -> in
     """Elements of a vector: as many as fit of the widest dtype that is read or written."""
     dtypes = [n.dtype for n in nodes if isinstance(n, Load)]
     dtypes += [n.dtype for _, n in (*expansion.roots, *expansion.reductions)]
-    registers = [4 if d.kind != "b" and d.itemsize == 2 else d.itemsize for d in dtypes]
+    registers = [_register_bytes(d) for d in dtypes]
     return vector_bytes // max(registers, default=4)
+
+
+def _register_bytes(dtype: Any) -> int:
+    """Bytes of one lane of a dtype in registers."""
+    if dtype.kind == "c":
+        return int(dtype.itemsize) // 2
+    return 4 if dtype.kind != "b" and dtype.itemsize == 2 else int(dtype.itemsize)
 
 
 def _time(axis: Axis, nodes: Sequence[Node], nest: Nest, lanes: int) -> float:

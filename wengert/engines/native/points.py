@@ -15,6 +15,7 @@ from wengert.core import dtypes
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Variable
 from wengert.engines.native.code import Code
+from wengert.engines.native.complexes import Pair, each, part_dtype
 from wengert.engines.native.elements import (
     converted,
     emit_element,
@@ -32,6 +33,7 @@ from wengert.engines.native.expressions import (
     Coordinate,
     Load,
     Node,
+    scaled,
 )
 
 ir = lazy_module("llvmlite.ir")
@@ -141,7 +143,7 @@ class Frame:
                 return found
             frame = frame._base
         if self.lanes > 1 and self.axis not in depends:
-            found = self.vectors.splat(self._uniform().value(node))
+            found = each(self.vectors.splat, self._uniform().value(node))
         else:
             found = self._build(node)
         self._memo[key] = found
@@ -177,6 +179,10 @@ class Frame:
     def _constant(self, node: Constant) -> Any:
         v = self.vectors
         value = node.value
+        if dtypes.is_complex(node.dtype):
+            type_ = v.type(part_dtype(node.dtype))
+            parts = v.constant(value.real, type_), v.constant(value.imag, type_)
+            return Pair(*parts)
         return v.constant(
             float(value) if dtypes.is_floating(node.dtype) else int(value), v.type(node.dtype)
         )
@@ -254,7 +260,7 @@ class Frame:
         other = builder.xor(truth, v.constant(-1, truth))
         inside = self._guarded(self._both(truth)).value(node.inside)
         outside = self._guarded(self._both(other)).value(node.outside)
-        return v.select(truth, inside, outside)
+        return each(lambda x, y: v.select(truth, x, y), inside, outside)
 
     def _both(self, truth: Any) -> Any:
         return truth if self.mask is None else self.code.builder.and_(self.mask, truth)
@@ -333,6 +339,10 @@ class Frame:
         size: int = 0,
     ) -> Any:
         """Elements of memory, as operations take them."""
+        if dtypes.is_complex(dtype):  # parts alternate: real numbers, twice as far apart
+            part, terms = part_dtype(dtype), [(value, 2 * n) for value, n in terms]
+            offsets = scaled(offset, 2), scaled(offset, 2, 1)
+            return Pair(*(self.load(pointer, o, part, terms, 2 * size) for o in offsets))
         v, builder = self.vectors, self.code.builder
         type_ = memory_type(v, dtype)
         step = self._step(offset)
@@ -486,6 +496,9 @@ class Frame:
 
     def store_at(self, pointer: Any, offset: Affine, value: Any, dtype: Any) -> None:
         """Store a value into memory, at the lanes that count."""
+        if isinstance(value, Pair):
+            self._store_pair(pointer, offset, value, part_dtype(dtype))
+            return
         v, builder = self.vectors, self.code.builder
         raw = to_memory(v, value, dtype)
         if self.lanes == 1:
@@ -506,6 +519,21 @@ class Frame:
             name = f"llvm.masked.scatter.v{self.lanes}{letter}.v{self.lanes}p0"
             args = [raw, pointers, align, self._all_lanes()]
         builder.call(self._declared(name, ir.VoidType(), args), args)
+
+    def _store_pair(self, pointer: Any, offset: Affine, value: Pair, dtype: Any) -> None:
+        """Store complex numbers: by whole vectors of alternating parts where they adjoin."""
+        if self.lanes == 1 or self.mask is not None or self._step(offset) != 1:
+            for shift, part in enumerate(value):
+                self.store_at(pointer, scaled(offset, 2, shift), part, dtype)
+            return
+        builder, lanes = self.code.builder, self.lanes
+        order = ir.VectorType(ir.IntType(32), lanes)
+        for half in range(2):
+            first = half * lanes // 2
+            places = [first + i // 2 + (i % 2) * lanes for i in range(lanes)]
+            mixed = builder.shuffle_vector(*value, ir.Constant(order, places))
+            place = self._place(pointer, scaled(offset, 2, half * lanes), dtype)
+            builder.store(mixed, place, align=dtype.itemsize)
 
 
 def _letter(element: Any) -> str:

@@ -19,6 +19,8 @@ from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Code
+from wengert.engines.native.complexes import TABLE as COMPLEX
+from wengert.engines.native.complexes import Pair, each, part_dtype
 from wengert.engines.native.elements import TABLE, memory_type, to_memory
 from wengert.engines.native.expansion import COMBINE, neutral
 from wengert.engines.native.expressions import Apply, Constant, Node, reduced_offset, row_major
@@ -89,10 +91,16 @@ class Accumulator:
 
     def combine(self, v: Vectors, x: Any, y: Any) -> Any:
         """Two partial results as one."""
+        if isinstance(x, Pair):
+            return COMPLEX[self._operation.name](v, self._operation, x, y)
         return TABLE[self._operation.name](v, self._operation, x, y)
 
     def neutral(self, v: Vectors) -> Any:
         """The value to start from, in all lanes."""
+        if dtypes.is_complex(self.dtype):
+            type_ = v.type(part_dtype(self.dtype))
+            start = 1.0 if self.name == "reduce_prod" else 0.0
+            return Pair(v.constant(start, type_), v.constant(0.0, type_))
         return v.constant(neutral(self.name, ArrayType((), self.dtype)), v.type(self.dtype))
 
     # -- blocks -----------------------------------------------
@@ -154,24 +162,18 @@ class Accumulator:
         v = code.vectors(1)
         size = self.type.size
         with code.loop(size) as i:
-            slot = code.stack(v.type(self.dtype))
+            slot = self._register(code, v)
             first = code.offset(self.target, i, self._itemsize)
-            code.builder.store(self._read(code, v, first), slot)
+            each(code.builder.store, _read(code, v, first, self.dtype), slot)
             if blocks > 1:
                 with code.loop(blocks, 1) as block:
                     at = code.offset(first, block, size * self._itemsize)
-                    before = code.builder.load(slot, typ=v.type(self.dtype))
-                    total = self.combine(v, before, self._read(code, v, at))
-                    code.builder.store(total, slot)
-            total = code.builder.load(slot, typ=v.type(self.dtype))
+                    more = _read(code, v, at, self.dtype)
+                    total = self.combine(v, self._held(code, v, slot), more)
+                    each(code.builder.store, total, slot)
             at = self._result_offset(code, i)
             place = code.offset(self.result, at, self.type.dtype.itemsize)
-            raw = to_memory(v, total, self.type.dtype)
-            code.builder.store(raw, place, align=self.type.dtype.itemsize)
-
-    def _read(self, code: Code, v: Vectors, place: Any) -> Any:
-        raw = code.builder.load(place, typ=memory_type(v, self.dtype), align=self._itemsize)
-        return v.compare("ne", raw, v.constant(0, raw)) if self.dtype.kind == "b" else raw
+            _store(code, v, place, self._held(code, v, slot), self.type.dtype)
 
     def fill(self, code: Code) -> None:
         """Make the result that of reducing nothing."""
@@ -179,11 +181,10 @@ class Accumulator:
 
     def _fill(self, code: Code, pointer: Any, dtype: Any) -> None:
         v = code.vectors(1)
-        value = v.constant(neutral(self.name, ArrayType((), dtype)), v.type(dtype))
-        raw = to_memory(v, value, dtype)
+        value = self.neutral(v)
         with code.loop(self.type.size) as i:
             place = code.offset(pointer, i, dtype.itemsize)
-            code.builder.store(raw, place, align=dtype.itemsize)
+            _store(code, v, place, value, dtype)
 
     # -- registers -----------------------------------------------
 
@@ -193,13 +194,26 @@ class Accumulator:
         zero = code.int64(0)
         self._anchor = code.builder.add(zero, zero)  # where the first values are stored
 
+    def _register(self, code: Code, v: Vectors) -> Any:
+        """A place that LLVM turns into registers, one for each part of complex numbers."""
+        if dtypes.is_complex(self.dtype):
+            type_ = v.type(part_dtype(self.dtype))
+            return Pair(code.stack(type_), code.stack(type_))
+        return code.stack(v.type(self.dtype))
+
+    def _held(self, code: Code, v: Vectors, slot: Any) -> Any:
+        """What such a place holds."""
+        complex_ = dtypes.is_complex(self.dtype)
+        type_ = v.type(part_dtype(self.dtype) if complex_ else self.dtype)
+        return each(lambda place: code.builder.load(place, typ=type_), slot)
+
     def _slot(self, code: Code, v: Vectors, key: Any) -> Any:
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = code.stack(v.type(self.dtype))
+            slot = self._slots[key] = self._register(code, v)
             block = code.builder.block
             code.builder.position_before(self._anchor)
-            code.builder.store(self.neutral(v), slot)
+            each(code.builder.store, self.neutral(v), slot)
             code.builder.position_at_end(block)
         return slot
 
@@ -212,10 +226,11 @@ class Accumulator:
         value = frame.value(self.node)
         if self.in_registers:
             if frame.mask is not None:
-                value = v.select(frame.mask, value, self.neutral(v))
+                mask = frame.mask
+                value = each(lambda x, y: v.select(mask, x, y), value, self.neutral(v))
             slot = self._slot(code, v, (frame.lanes, turn, self._kept_inner(frame)))
-            before = code.builder.load(slot, typ=v.type(self.dtype))
-            code.builder.store(self.combine(v, before, value), slot)
+            total = self.combine(v, self._held(code, v, slot), value)
+            each(code.builder.store, total, slot)
             return
         key = self, self._kept_inner(frame)
         before = frame.partial.get(key)
@@ -243,7 +258,7 @@ class Accumulator:
             vectors: dict[Any, Any] = {}
             v = code.vectors(width)
             for (_, _, kept), slot in group:
-                value = code.builder.load(slot, typ=v.type(self.dtype))
+                value = self._held(code, v, slot)
                 vectors[kept] = (
                     self.combine(v, vectors[kept], value) if kept in vectors else value
                 )
@@ -261,19 +276,39 @@ class Accumulator:
 
     def _across(self, code: Code, value: Any, width: int) -> Any:
         """All lanes combined: the upper half with the lower half, until one is left."""
-        builder = code.builder
         while width > 1:
             width //= 2
-            halves = []
-            for start in (0, width):
-                lanes = [start + i for i in range(width)]
-                if width == 1:
-                    halves.append(
-                        builder.extract_element(value, ir.Constant(ir.IntType(32), start))
-                    )
-                    continue
-                order = ir.Constant(ir.VectorType(ir.IntType(32), width), lanes)
-                undefined = ir.Constant(value.type, ir.Undefined)
-                halves.append(builder.shuffle_vector(value, undefined, order))
-            value = self.combine(code.vectors(width), *halves)
+            low = each(lambda x, w=width: _part(code, x, 0, w), value)
+            high = each(lambda x, w=width: _part(code, x, w, w), value)
+            value = self.combine(code.vectors(width), low, high)
         return value
+
+
+def _part(code: Code, value: Any, start: int, width: int) -> Any:
+    """Some lanes of a vector."""
+    if width == 1:
+        return code.builder.extract_element(value, ir.Constant(ir.IntType(32), start))
+    lanes = list(range(start, start + width))
+    order = ir.Constant(ir.VectorType(ir.IntType(32), width), lanes)
+    return code.builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), order)
+
+
+def _places(code: Code, place: Any, dtype: Any) -> tuple[Any, Any]:
+    """Where an element is in memory, or the parts of a complex one; and the dtype of these."""
+    if not dtypes.is_complex(dtype):
+        return place, dtype
+    part = part_dtype(dtype)
+    return Pair(place, code.offset(place, part.itemsize)), part
+
+
+def _read(code: Code, v: Vectors, place: Any, dtype: Any) -> Any:
+    places, part = _places(code, place, dtype)
+    type_ = memory_type(v, part)
+    raw = each(lambda p: code.builder.load(p, typ=type_, align=part.itemsize), places)
+    return v.compare("ne", raw, v.constant(0, raw)) if dtype.kind == "b" else raw
+
+
+def _store(code: Code, v: Vectors, place: Any, value: Any, dtype: Any) -> None:
+    places, part = _places(code, place, dtype)
+    raw = each(lambda x: to_memory(v, x, part), value)
+    each(lambda x, p: code.builder.store(x, p, align=part.itemsize), raw, places)
