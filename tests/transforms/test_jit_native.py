@@ -288,13 +288,16 @@ def test_jitted_functions_die():
 def test_nothing_is_lost():
     f = warmed(lambda p: {"a": p["a"] + 1, "b": [p["b"].sum()]}, {"a": X, "b": np.ones((3, 4))})
     value = {"a": X, "b": np.ones((3, 4))}
-    f(value)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(20_000):
-        f(value)
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 200
+
+    def grown():
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(20_000):
+            f(value)
+        gc.collect()
+        return sys.getallocatedblocks() - before > 200
+
+    assert not all(grown() for _ in range(3))  # caches elsewhere may grow once
 
 
 def test_threads_share_a_function():
