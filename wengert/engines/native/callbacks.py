@@ -60,7 +60,8 @@ def view(address: int, type_: ArrayType) -> Any:
     if not nbytes:
         return np.empty(type_.shape, type_.dtype)
     memory = (ctypes.c_char * nbytes).from_address(address)
-    return np.frombuffer(memory, type_.dtype, type_.size).reshape(type_.shape)
+    flat = np.frombuffer(memoryview(memory), type_.dtype, type_.size)
+    return flat.reshape(type_.shape)
 
 
 def evaluate(equation: Equation, addresses: Sequence[int]) -> None:
@@ -83,18 +84,19 @@ def evaluate(equation: Equation, addresses: Sequence[int]) -> None:
 def _dispatch(number: int, pointers: int) -> int:
     equation = _registered[number]
     count = len(equation.outputs) + sum(type(a) is not Literal for a in equation.inputs)
-    addresses = (ctypes.c_int64 * count).from_address(pointers)
+    addresses = list((ctypes.c_int64 * count).from_address(pointers))
     try:
         evaluate(equation, addresses)
-    except BaseException as error:
-        known = isinstance(error, errors.WengertError) or not isinstance(error, Exception)
-        _pending.error = (
-            error
-            if known
-            else errors.with_operation(
-                error, equation.primitive.name, equation.inputs, equation.location
-            )
+    except errors.WengertError as error:
+        _pending.error = error
+        return 1
+    except Exception as error:
+        _pending.error = errors.with_operation(
+            error, equation.primitive.name, equation.inputs, equation.location
         )
+        return 1
+    except BaseException as error:  # an interrupt, say
+        _pending.error = error
         return 1
     return 0
 

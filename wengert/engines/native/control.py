@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
-from wengert.core.program import Equation, Program
+from wengert.core.program import Equation, Program, Variable
 from wengert.engines.native.code import Buffer
 from wengert.engines.native.context import FAILED, RAISED
 from wengert.engines.native.kernels import Block, group
@@ -63,7 +63,11 @@ class Carry:
             for current, replaced, t in zip(self.current, self.replaced, types, strict=True)
         ]
         roots = [block.root(a) for a in results]
-        self.in_place = [r for r, yes in zip(roots, self.replaced, strict=True) if yes]
+        self.in_place = [
+            r
+            for r, yes in zip(roots, self.replaced, strict=True)
+            if yes and isinstance(r, Variable)
+        ]
 
     def begin(self, pointers: Sequence[Any]) -> None:
         """Start from values in memory."""

@@ -259,15 +259,21 @@ def _reshape(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
     place = _merged(e, atom.type.shape, out.type.shape, index)
     if place is not None:
         return e.atom(atom, place)
-    root = atom
-    while True:  # dense memory, whatever the dimensions by which it is named
-        producer = e.block.producers.get(root)
-        if root in e.block.stored or producer is None or producer.primitive.name != "reshape":
+    assert isinstance(atom, Variable)
+    return _renamed(e, atom, index, out.type.shape)
+
+
+def _renamed(e: Expansion, root: Variable, index: Sequence[Index], shape: Shape) -> Node:
+    """An element of dense memory, whatever the dimensions by which its owner is named."""
+    while root not in e.block.stored and root in e.block.producers:
+        producer = e.block.producers[root]
+        (source,) = producer.inputs[:1]
+        if producer.primitive.name != "reshape" or not isinstance(source, Variable):
             break
-        (root,) = producer.inputs  # type: ignore[assignment]
+        root = source
     if root in e.block.aliases:
-        return e._aliased(root, index, out.type.shape)
-    return load(e.intern, e.rank, root, index, out.type.shape)
+        return e._aliased(root, index, shape)
+    return load(e.intern, e.rank, root, index, shape)
 
 
 def _merged(

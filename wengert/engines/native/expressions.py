@@ -2,8 +2,8 @@
 
 A kernel's domain is the set of points `(i0, i1, ...)` with `0 <= ik < nk`. What it computes at
 one point is a graph of *nodes*; where a node reads an array, the position is *affine* in the
-point: a tuple of one coefficient per axis, and a constant. Broadcasting, transposition, slicing,
-reversal and splitting reshapes therefore vanish into the coefficients; padding and
+point: a tuple of one coefficient per axis, and a constant. Broadcasting, transposition,
+slicing, reversal and splitting reshapes therefore vanish into the coefficients; padding and
 concatenation become choices by position; gathers add computed terms to the position.
 
 Nodes are hash-consed: equal expressions are one object, so common subexpressions are shared.

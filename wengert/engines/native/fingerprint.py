@@ -1,8 +1,8 @@
 """A text that determines the machine code of a program: what object code on disk is found by.
 
 Two programs with equal texts are compiled to equal code. Values of constants do not occur,
-since code takes them by address; literals and parameters do, exactly. A program with a parameter
-of a kind that is not known here, such as a function, has no such text.
+since code takes them by address; literals and parameters do, exactly. A program with a
+parameter of a kind that is not known here, such as a function, has no such text.
 """
 
 from __future__ import annotations

@@ -382,8 +382,12 @@ class Grouping:
             if place < 0:
                 continue
             step = self.steps[place]
-            same = in_place and isinstance(step, LoopKernel) and step.domain == domain
-            same = same and variable in step.stores
+            same = (
+                in_place
+                and isinstance(step, LoopKernel)
+                and step.domain == domain
+                and variable in step.stores
+            )
             ready = max(ready, place if same else place + 1)
         place = next(
             (

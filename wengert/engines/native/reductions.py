@@ -76,7 +76,9 @@ class Accumulator:
         had better be contiguous along the vector axis; the others are written only once.
         """
         vector, nest = self.nest.vector, self.nest
-        if self.in_registers or not self.combines or self.offset[vector.position] == 1:
+        if vector is None or self.in_registers or not self.combines:
+            return None
+        if self.offset[vector.position] == 1:
             return None
         axes = [*nest.outer, *nest.inner, vector]
         kept = [a for a in axes if a.position not in self.reduced]
