@@ -362,6 +362,37 @@ print(os.waitpid(child, 0)[1], f.native_hits)
 """
 
 
+INTERRUPT = """
+import os, signal, sys, threading, time
+import wengert as wg
+from wengert.engines.native.runtime import callable as native
+f = wg.jit(lambda n: wg.lax.while_loop(lambda c: c < n, lambda c: c * 0.999 + 1, 0.0 * n))
+f(1.0)
+native.wait_for_machine_code()
+call = f if sys.argv[1] == "native" else f.__call__
+hits = f.native_hits
+timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+timer.start()
+try:
+    call(2000.0)  # it never gets that far
+except KeyboardInterrupt:
+    print("interrupted", f.native_hits - hits, f(1.0).item())
+"""
+
+
+@pytest.mark.parametrize(("way", "hits"), [("native", "1"), ("python", "0")])
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
+def test_interrupt(way, hits):
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPT, way],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert run.stdout.split() == ["interrupted", hits, "1.0"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_fork_while_machine_code_is_made():
     run = subprocess.run(

@@ -647,6 +647,22 @@ def test_failure_after_results_were_written():
             f(1.0)
 
 
+def test_exception_left_by_the_entry():
+    """As a signal handler leaves one: the status then says only that there is one."""
+    raised = ctypes.pythonapi.PyErr_SetNone
+    name = machine.function_address(raised)
+    text = f"""
+    %f = inttoptr i64 {name} to ptr
+    %e = inttoptr i64 {id(KeyboardInterrupt)} to ptr
+    call void %f(ptr %e)
+    ret i64 1"""
+    f = specialised(load(text), (X,), outs=[as_array(X).type])
+    for _ in range(100):
+        with pytest.raises(KeyboardInterrupt):
+            f(X)
+    assert not blocks_lost(lambda: raises(KeyboardInterrupt, f, X), 3000)
+
+
 def random_tree(rng, depth=0):
     """A tree of everything that machine code takes apart."""
     kind = rng.integers(0, 5 if depth < 3 else 1)

@@ -54,7 +54,13 @@ class NativeProgram(NativeCallable, native=True):
         dense = [_dense(v, t) for v, t in zip(values, self.in_types, strict=True)]
         if not gate.closed and any(x is not y for x, y in zip(values, dense, strict=True)):
             return self(*dense)
-        return tuple(self.compiled(dense))
+        try:
+            return tuple(self.compiled(dense))
+        except SystemError as error:
+            # What a signal handler raises during a foreign call comes to us as its cause.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise error.__cause__ from None
+            raise
 
     def run(self, values: Sequence[Any]) -> Sequence[Any]:
         """The results for flat NumPy values."""

@@ -50,7 +50,7 @@ PYTHON_SYMBOLS = tuple(
         "_Py_Dealloc Py_IncRef Py_DecRef PyUnicode_Compare PyLong_AsLongLongAndOverflow "
         "PyLong_FromLongLong PyDict_Size PyDict_Next PyDict_New PyDict_SetItem PyTuple_New "
         "PyList_New PyMem_RawMalloc PyMem_RawFree PyEval_SaveThread PyEval_RestoreThread "
-        "PyErr_NoMemory PyObject_CallObject PyObject_VectorcallMethod"
+        "PyErr_NoMemory PyErr_Occurred PyObject_CallObject PyObject_VectorcallMethod"
     ).split()
 )
 
@@ -404,6 +404,8 @@ def _run(f: Function) -> None:
     status = f.call("execute", specialisation, scratch)
     with f.when(f.differ(status, f.number(0))):
         f.call("drop_all", owned, count)
+        # A signal handler may have raised an exception while the entry looked for interrupts.
+        f.give_if(f.differ(f.python("PyErr_Occurred", f.pointer), f.null), f.null)
         with f.when(f.builder.icmp_signed("<", status, f.number(0))):
             f.give(f.python("PyErr_NoMemory", f.pointer))
         f.give(f.call("fail", process, specialisation, instance, scratch, status))
