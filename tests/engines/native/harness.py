@@ -24,6 +24,7 @@ MODULES = (
     "blas",
     "convolve",
     "cumulative",
+    "extremum",
     "fourier",
     "lapack",
     "random_bits",

@@ -9,6 +9,7 @@ from wengert.primitives.linalg import (
     complex_matrices,
     factored_solve,
     lu,
+    pivots_to_permutation,
     positive_matrices,
     qr,
     sample_matrices,
@@ -19,7 +20,7 @@ from wengert.primitives.matrix_functions import det, inv, slogdet
 from wengert.primitives.spectral import eig, eigh, svd
 
 PRIMITIVES = [cholesky, triangular_solve, lu, factored_solve, solve, qr, det, slogdet, inv]
-PRIMITIVES += [svd, eigh, eig]
+PRIMITIVES += [svd, eigh, eig, pivots_to_permutation]
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 
 

@@ -10,11 +10,12 @@ from wengert.core import dtypes
 from wengert.engines.native.machine import Target
 from wengert.primitives.dynamic import dynamic_slice, dynamic_update_slice, slice_positions
 from wengert.primitives.index import gather, scatter, scatter_add, scatter_winners
-from wengert.primitives.scatter import scatter_max, scatter_min, scatter_mul
+from wengert.primitives.scatter import scatter_max, scatter_min, scatter_mul, scatter_order
 
 TARGETS = {"host": Target.host(), "baseline": Target.baseline()}
 SCATTERS = [scatter, scatter_add, scatter_mul, scatter_min, scatter_max]
 OTHERS = [gather, dynamic_slice, dynamic_update_slice, slice_positions, scatter_winners]
+OTHERS += [scatter_order]
 
 
 def check(primitive, *operands, target="host", **params):
@@ -105,3 +106,12 @@ def test_winners_and_updates_of_all_dtypes(dtype):
     x = np.arange(40).reshape(5, 8).astype(dtype)
     start = np.int8(1), np.int64(2)
     check(dynamic_update_slice, x, x[:3, :5] + x[:3, :5], *start, mode="error")
+
+
+def test_orders_of_many_updates():
+    rng = np.random.default_rng(21)
+    i, j = rng.integers(-5, 5, (2, 3, 40))
+    for mode in ("error", "clip", "drop"):
+        for batch_dims in (0, 1):
+            params = {"sizes": (5, 6), "mode": mode, "batch_dims": batch_dims}
+            check(scatter_order, i, j * (1 if mode == "error" else 2), **params)

@@ -7,6 +7,7 @@ Cholesky factors and triangular solves need no copies into columns.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from wengert.core import dtypes
@@ -166,6 +167,20 @@ def _permute(code: Code, pivots: Any, order: Any, count: int, rows: int) -> None
         own, other = load(code, here, INT32), load(code, there, INT32)
         store(code, other, here, INT32)
         store(code, own, there, INT32)
+
+
+def emit_permutation(
+    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """Append the order in which row exchanges leave the rows."""
+    size, count = equation.params["permutation_size"], operands[0].type.shape[-1]
+    with code.loop(math.prod(operands[0].type.shape[:-1])) as i:
+        pivots = code.offset(operands[0].pointer, i, 4 * count)
+        _permute(code, pivots, code.offset(results[0].pointer, i, 4 * size), count, size)
+
+
+def _counts_rows(equation: Equation) -> bool:
+    return equation.inputs[0].type.dtype == INT32
 
 
 def emit_factored_solve(
@@ -376,6 +391,7 @@ OPERATIONS = {
     "cholesky": emit_cholesky,
     "triangular_solve": emit_triangular_solve,
     "lu": emit_lu,
+    "pivots_to_permutation": emit_permutation,
     "factored_solve": emit_factored_solve,
     "solve": emit_solve,
     "inv": emit_inv,
@@ -385,6 +401,7 @@ OPERATIONS = {
 }
 SUPPORTS = {
     **dict.fromkeys(OPERATIONS, has_routines),
+    "pivots_to_permutation": _counts_rows,
     "det": is_real,
     "slogdet": is_real,
 }

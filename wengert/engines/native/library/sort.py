@@ -17,21 +17,24 @@ from typing import Any
 import numpy as np
 
 from wengert.core import dtypes
+from wengert.core.array import ArrayType
 from wengert.core.dtypes import DType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.library.common import (
     INT32,
+    INT64,
     load,
     memory_type,
     spread_rows,
     store,
 )
+from wengert.engines.native.library.scatter import Positions
 
 ir = lazy_module("llvmlite.ir")
 
-UINT32 = np.dtype(np.uint32)
+UINT32, UINT64 = np.dtype(np.uint32), np.dtype(np.uint64)
 
 #: Rows up to this long are sorted by insertion.
 _SHORT = 24
@@ -63,7 +66,7 @@ def key_of(code: Code, pointer: Any, dtype: DType) -> Any:
     if kind == "i":
         return builder.xor(bits, top)
     size = builder.and_(bits, ir.Constant(type_, (1 << (width - 1)) - 1))
-    infinite = ir.Constant(type_, _infinity_bits(dtype))
+    infinite = ir.Constant(type_, infinity_bits(dtype))
     negative = builder.icmp_signed("<", bits, ir.Constant(type_, 0))
     # two's complement of the size keeps both zeros equal
     ordered = builder.select(negative, builder.neg(size), size)
@@ -72,7 +75,8 @@ def key_of(code: Code, pointer: Any, dtype: DType) -> Any:
     return builder.select(nan, ir.Constant(type_, -1), key)
 
 
-def _infinity_bits(dtype: DType) -> int:
+def infinity_bits(dtype: DType) -> int:
+    """The bits of infinity: those of NaN without its sign are greater."""
     infinity = np.array([math.inf]).astype(dtype)
     return int(infinity.view(key_dtype(dtype))[0])
 
@@ -454,5 +458,53 @@ def _ordered(equation: Equation) -> bool:
     return not dtypes.is_complex(equation.inputs[0].type.dtype)
 
 
-OPERATIONS = {"sort": emit_sort, "top_k": emit_top_k, "searchsorted": emit_searchsorted}
+# -- which updates meet ----------------------------------------------------------------------
+
+
+def emit_order(
+    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
+) -> None:
+    """Append the order of a scatter's updates by place, its inverse, and where places begin."""
+    sizes, mode = equation.params["sizes"], equation.params["mode"]
+    order, inverse, begins = results
+    rows, size = math.prod(order.type.shape[:-1]), order.type.shape[-1]
+    if rows * size == 0:
+        return
+    array = ArrayType(tuple(sizes), UINT64)
+    positions = Positions(Buffer(None, array), operands, range(len(sizes)), mode)
+    places = code.scratch(8 * rows * size)
+    with code.loop(rows * size) as i:  # what is dropped comes after all places
+        store(code, code.int64(math.prod(sizes)), code.offset(places, i, 8), INT64)
+    positions.each(code, lambda i, at: store(code, at, code.offset(places, i, 8), INT64))
+
+    def body(code: Code, given: Sequence[Any], row: Any, memory: Any) -> None:
+        keys, to, back, marks = (
+            code.offset(p, row, size * width)
+            for p, width in zip(given, (8, 8, 8, 1), strict=True)
+        )
+        sorter = Sorter(code, memory, size, UINT64)
+        sorter.start()
+        sorter.sort(lambda i: load(code, code.offset(keys, i, 8), UINT64), UINT64)
+        zero, one = code.int64(0), code.int64(1)
+        with code.loop(size) as i:
+            place = sorter.place(i)
+            store(code, place, code.offset(to, i, 8), INT64)
+            store(code, i, code.offset(back, place, 8), INT64)
+            first = code.builder.icmp_signed("==", i, zero)
+            ahead = code.builder.select(first, zero, code.builder.sub(i, one))
+            differs = code.builder.icmp_signed(
+                "!=", sorter.key_value(i), sorter.key_value(ahead)
+            )
+            store(code, code.builder.or_(first, differs), code.offset(marks, i), dtypes.BOOL)
+
+    pointers = [places, order.pointer, inverse.pointer, begins.pointer]
+    each_row(code, rows, size, pointers, body, Sorter.nbytes(size))
+
+
+OPERATIONS = {
+    "sort": emit_sort,
+    "top_k": emit_top_k,
+    "searchsorted": emit_searchsorted,
+    "scatter_order": emit_order,
+}
 SUPPORTS = {"sort": _real_keys, "top_k": _real_operand, "searchsorted": _ordered}
