@@ -18,7 +18,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.interpreter import Params
-from wengert.core.program import Atom, Equation, Literal, Program, Variable
+from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.passes.blocks import Blocks, has_effects
 from wengert.passes.literals import literal_key
 from wengert.primitives.basis import add, mul
