@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core.interpreter import state
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
 from wengert.engines.eager import compile_program as compile_eager
@@ -131,7 +132,7 @@ class CompiledProgram:
         if self._eager is None:
             self._eager = compile_eager(self.program)
         try:
-            self._eager(values)
+            state.run(self._eager, values)
         except Exception as raised:
             return raised
         return RuntimeError(

@@ -164,6 +164,8 @@ def _is_view(equation: Equation) -> bool:
     name, params = equation.primitive.name, equation.params
     if name == "pad":
         return all(interior == 0 for _, _, interior in params["padding_config"])
+    if name in ("gather", "dynamic_slice") and not equation.outputs[0].type.size:
+        return params.get("mode") not in ("error", "promise_in_bounds")  # no point checks them
     if name == "gather":
         return not _leaves_axis_empty(equation)
     if name == "dot_general":

@@ -50,7 +50,9 @@ def _ones(value: Any, type_: ArrayType) -> bool:
     """Whether all bits of a number are set."""
     if type_.dtype == dtypes.BOOL:
         return bool(value)
-    return value == -1 or value == np.iinfo(type_.dtype).max * (dtypes.kind(type_.dtype) == "u")
+    if dtypes.kind(type_.dtype) == "u":
+        return bool(value == np.iinfo(type_.dtype).max)
+    return bool(value == -1)
 
 
 def _and_or(primitive: Primitive) -> Rule:
