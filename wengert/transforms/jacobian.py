@@ -18,6 +18,7 @@ from wengert.core import dtypes, tree
 from wengert.core.array import Array, ArrayType, as_array
 from wengert.core.primitive import Value, Zero
 from wengert.core.source import user_location
+from wengert.core.tracing import is_tracing
 from wengert.primitives.basis import (
     Elementwise,
     batched_first,
@@ -29,7 +30,7 @@ from wengert.primitives.basis import (
 from wengert.primitives.compare import select
 from wengert.primitives.shape import concatenate, slice_
 from wengert.transforms.grad import checked_argnums, grad, replaced_args, selected_args
-from wengert.transforms.jvp import jvp
+from wengert.transforms.jvp import jvp, jvp_flat
 from wengert.transforms.linearize import (
     Linearization,
     float0_zeros,
@@ -37,9 +38,12 @@ from wengert.transforms.linearize import (
     primal,
     split_aux,
 )
+from wengert.transforms.tape import Block
 from wengert.transforms.vmap import batch_flat
 
 ChunkSize = int | Literal["auto"] | None
+#: Tangents of inputs to tangents of results.
+Push = Callable[[Sequence[Value]], Sequence[Value]]
 Mode = Literal["forward", "reverse", "cheapest"]
 
 
@@ -184,17 +188,43 @@ def _jacobian(
             return [_checked_output(as_array(x), holomorphic, mode) for x in out_leaves]
 
         linearized = Linearization(call, inputs)
-        blocks = jacobian_blocks(linearized, inputs, chunk_size, mode)
+        push = _pushforward(linearized, call, inputs)
+        blocks = jacobian_blocks(linearized, inputs, chunk_size, mode, push)
         jac = tree.unflatten(out_tree, [tree.unflatten(in_tree, row) for row in blocks])
         return (jac, tree.map(primal, aux)) if has_aux else jac
 
     return jacobian_fun
 
 
+def _pushforward(
+    linearized: Linearization, call: Callable[[list[Any]], list[Any]], inputs: Sequence[Value]
+) -> Push:
+    """How to push tangents: through the linearization, or along with the primal values.
+
+    In a program with loops, tangents in the same loop cost less than a loop of their own over
+    the residuals of all iterations. The linearization is dead code then.
+    """
+    entries = linearized.tape.entries[linearized.tape.inputs :]
+    if not is_tracing() or not any(isinstance(primitive, Block) for primitive, _, _ in entries):
+        return linearized.push
+    return lambda tangents: jvp_flat(call, inputs, tangents)[1]
+
+
 def jacobian_blocks(
-    linearized: Linearization, inputs: Sequence[Value], chunk_size: ChunkSize, mode: Mode
+    linearized: Linearization,
+    inputs: Sequence[Value],
+    chunk_size: ChunkSize,
+    mode: Mode,
+    push: Push,
 ) -> list[list[Value]]:
-    """The Jacobian of a linearization: a block per result leaf (rows) and input leaf."""
+    """The Jacobian of a linearization: a block per result leaf (rows) and input leaf.
+
+    Args:
+      linearized: the linearization.
+      inputs: where it is.
+      chunk_size, mode: as for `jacobian`.
+      push: what pushes tangents of the inputs.
+    """
     outputs = linearized.primals
     # a real function of complex numbers has its derivative in the pullback alone
     mixed = any(dtypes.is_complex(x.dtype) for x in inputs) and not all(
@@ -205,9 +235,7 @@ def jacobian_blocks(
     columns = sum(x.size for x in inputs if dtypes.is_inexact(x.dtype))
     rows = sum(x.size for x in outputs if dtypes.is_inexact(x.dtype))
     if mode == "forward" or (mode == "cheapest" and columns <= rows and not mixed):
-        pushed = _through(
-            linearized.push, inputs, outputs, columns, chunk_size, linearized.tape
-        )
+        pushed = _through(push, inputs, outputs, columns, chunk_size, linearized.tape)
         by_input = [_split(p, inputs, leading=True) for p in pushed]
         return [
             [_block(o, i, piece, o) for i, piece in zip(inputs, pieces, strict=True)]
