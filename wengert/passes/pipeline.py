@@ -2,8 +2,8 @@
 
 Every pass is a pure function from programs to programs of the same type, in a file of its own;
 each works inside control flow too, and returns the same object where there is nothing to do.
-None changes a result by a single bit; only in which order a library sums products of matrices is
-its own affair.
+None changes a result by a single bit; only the order in which a library sums products
+of matrices is its own affair.
 """
 
 from __future__ import annotations
