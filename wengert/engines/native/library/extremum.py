@@ -138,7 +138,7 @@ def _along(code: Code, source: Any, size: int, dtype: DType, least: bool) -> Any
     best = repeat(code, size // lanes * lanes, [*at(code.int64(0))], body, lanes, lanes)
     if size % lanes:  # some elements once more: they lose to themselves
         best = _better(code, lanes, best, *at(code.int64(size - lanes)))
-    return _first_of_best(code, *best, lanes)
+    return _first_of_best(code, best[0], best[1], lanes)
 
 
 def _first_of_best(code: Code, keys: Any, places: Any, lanes: int) -> Any:
