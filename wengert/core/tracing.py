@@ -31,7 +31,7 @@ class ProgramTracer(Tracer):
     """A variable of the program that is being traced."""
 
     __slots__ = ("variable",)
-    transformation = "jit or make_program"
+    transformation = "jit, make_program, or a loop or branch of lax"
 
     def __init__(self, tag: Tag, variable: Variable) -> None:
         self.tag = tag

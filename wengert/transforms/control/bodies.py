@@ -20,7 +20,7 @@ from wengert.core.program import Program, Variable
 from wengert.core.tracing import trace
 from wengert.passes.dce import eliminate
 from wengert.primitives.cast import convert
-from wengert.transforms.control.fingerprint import Fingerprint, Unknown
+from wengert.transforms.control.fingerprint import fingerprint
 from wengert.transforms.control.programs import all_typed, closed_trace, derived, rearranged
 
 
@@ -64,9 +64,8 @@ _MOST = 256
 
 def traced(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[ArrayType]) -> Body:
     """Trace a function of the arguments in a tree, or find that this has been done."""
-    try:
-        found = Fingerprint(fun)
-    except Unknown:
+    found = fingerprint(fun)
+    if found is None:
         return _trace(fun, in_tree, types)
     around = state.interpreter.axis_environment()
     key = (found.key, in_tree, tuple(types), around, config.debug_key_reuse.value)

@@ -167,6 +167,14 @@ class Fingerprint:
             return "empty"
 
 
+def fingerprint(fun: Callable[..., Any]) -> Fingerprint | None:
+    """The fingerprint of a function; None when it refers to something that has none."""
+    try:
+        return Fingerprint(fun)
+    except Unknown:
+        return None
+
+
 @functools.lru_cache(maxsize=1024)
 def _names(code: types.CodeType) -> tuple[str, ...]:
     """The names that code, and code inside it, may look up in global variables."""
