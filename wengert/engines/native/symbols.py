@@ -1,4 +1,4 @@
-"""Addresses of what machine code calls: BLAS and LAPACK, the runtime, Python callbacks.
+"""Addresses of what machine code calls: BLAS, LAPACK, loops of ufuncs, the runtime, callbacks.
 
 Code names a function by a *symbol*, `family.name`; `address` finds it in the running process.
 Object code on disk therefore holds no address, and the same file serves every process.
@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
+from wengert.engines.native import ufuncs
+from wengert.engines.native.math import huge
 from wengert.engines.native.runtime import interrupt, pool
 
 cython_blas = lazy_module("scipy.linalg.cython_blas")
@@ -37,6 +39,8 @@ _FAMILIES: dict[str, Callable[[str], int]] = {
     "python": lambda name: _python_address(name),
     "pool": pool.address,
     "interrupt": interrupt.address,
+    "ufunc": ufuncs.address,
+    "math": huge.address,
 }
 
 

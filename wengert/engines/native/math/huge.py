@@ -2,8 +2,8 @@
 
 `reduce_huge` branches where a lane is that large. There those bits of 1/pi that decide the
 quotient's last whole bit and its fraction are multiplied with the argument's, in integers (M.
-Payne and R. Hanek, Radian reduction for trigonometric functions, 1983). The code is in
-functions of the module, which are written when they are first needed, and never inlined.
+Payne and R. Hanek, Radian reduction for trigonometric functions, 1983). That is done by
+routines of the process, compiled once for all programs, which find their operands in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
+from wengert.engines.native.machine import LoadedCode, Target
 from wengert.engines.native.math.parts import fast_two_sum, two_product
+from wengert.engines.native.runtime.routine import build
 from wengert.engines.native.vectors import Vectors
 
 ir = lazy_module("llvmlite.ir")
@@ -45,10 +47,7 @@ def reduce_huge(
     slow, after = builder.append_basic_block("huge"), builder.append_basic_block("reduced")
     builder.cbranch(some, slow, after)
     builder.position_at_end(slow)
-    function = _lanes_function(v, x.type, reduced[-1].type)
-    flags = [ir.Constant(ir.IntType(64), flag) for flag in (doubled, half)]
-    pair = builder.call(function, [x, huge, *reduced, *flags])
-    replaced = [builder.extract_value(pair, i) for i in range(3)]
+    replaced = _replaced(v, x, huge, reduced, (doubled, half))
     builder.branch(after)
     builder.position_at_end(after)
     joined = []
@@ -60,32 +59,86 @@ def reduce_huge(
     return joined[0], joined[1], joined[2]
 
 
-def _new_function(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    function = ir.Function(module, ir.FunctionType(result, arguments), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("cold")
-    return function
+def _replaced(
+    v: Vectors, x: Any, huge: Any, reduced: tuple[Any, ...], flags: tuple[int, int]
+) -> list[Any]:
+    """r, its rest and bits, with the huge lanes replaced: through memory, by a routine."""
+    builder, i64 = v.builder, ir.IntType(64)
+    values = [x, builder.zext(huge, v.vector_of(ir.IntType(8))), *reduced]
+    slots = [_slot(v, value) for value in values]
+    name = f"math.reduce{v.bits(x)}"
+    v.use_symbol(name)
+    function = v.module.globals.get(name)
+    if function is None:
+        types = [ir.PointerType()] * 5 + [i64] * 3
+        function = ir.Function(v.module, ir.FunctionType(ir.VoidType(), types), name)
+    counts = [ir.Constant(i64, number) for number in (v.lanes, *flags)]
+    builder.call(function, [*slots, *counts])
+    return [
+        builder.load(slot, typ=value.type)
+        for slot, value in zip(slots[2:], reduced, strict=True)
+    ]
 
 
-def _lanes_function(v: Vectors, type_: Any, bits_type: Any) -> Any:
-    """A function that replaces the huge lanes of r, its rest and bits."""
-    name = f"wengert.reduce.{v.lanes}x{v.bits(ir.Constant(type_, None))}"
-    if name in v.module.globals:
-        return v.module.globals[name]
-    one = _one_function(v.module, v.has_fma)
-    flag = ir.IntType(64)
-    types = [type_, type_, bits_type]
-    result = ir.LiteralStructType(types)
-    function = _new_function(v.module, name, result, [type_, v.mask_type, *types, flag, flag])
-    x, huge, *old, doubled, half = function.args
-    builder = ir.IRBuilder(function.append_basic_block())
-    w = Vectors(builder, v.lanes, v.has_fma)
-    new = list(old)
-    for lane in range(v.lanes):
-        _replace_lane(w, one, x, new, lane, (doubled, half))
-    _return(builder, result, [w.select(huge, n, o) for n, o in zip(new, old, strict=True)])
-    return function
+def _slot(v: Vectors, value: Any) -> Any:
+    """A place on the stack that holds a value."""
+    entry = v.builder.function.entry_basic_block
+    with v.builder.goto_block(entry):
+        v.builder.position_at_start(entry)
+        slot = v.builder.alloca(value.type)
+    slot.type = ir.PointerType()
+    v.builder.store(value, slot)
+    return slot
+
+
+# -- the routines ------------------------------------------------------------------------------
+
+
+def address(name: str) -> int:
+    """Where the routine `reduce32` or `reduce64` is in memory."""
+    return _routines().address(name)
+
+
+@cache
+def _routines() -> LoadedCode:
+    return build("reduce", _write_routines, {}, ["reduce32", "reduce64"])
+
+
+def _write_routines(module: Any) -> None:
+    for element, width in ((ir.FloatType(), 32), (ir.DoubleType(), 64)):
+        _write_routine(module, f"reduce{width}", element, ir.IntType(width))
+
+
+def _write_routine(module: Any, name: str, element: Any, bits_type: Any) -> None:
+    """void(x, huge, r, rest, bits, i64 count, i64 doubled, i64 half): pointers first."""
+    one = _one_function(module, Target.host().has_fma)
+    byte, i64 = ir.IntType(8), ir.IntType(64)
+    types = [ir.PointerType()] * 5 + [i64] * 3
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
+    x, huge, *results, count, doubled, half = function.args
+    entry, loop, replace, following, after = (
+        function.append_basic_block(n) for n in ("entry", "loop", "replace", "next", "end")
+    )
+    builder = ir.IRBuilder(entry)
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    i = builder.phi(i64)
+    i.add_incoming(ir.Constant(i64, 0), entry)
+    flag = builder.load(builder.gep(huge, [i], source_etype=byte), typ=byte)
+    builder.cbranch(builder.icmp_unsigned("!=", flag, byte(0)), replace, following)
+    builder.position_at_end(replace)
+    v = Vectors(builder, 1, Target.host().has_fma)
+    value = builder.load(builder.gep(x, [i], source_etype=element), typ=element)
+    parts = _reduce_one(v, one, value, (doubled, half))
+    for part, place in zip(parts, results, strict=True):
+        builder.store(part, builder.gep(place, [i], source_etype=part.type))
+    builder.branch(following)
+    builder.position_at_end(following)
+    n = builder.add(i, ir.Constant(i64, 1))
+    i.add_incoming(n, following)
+    builder.cbranch(builder.icmp_signed("<", n, count), loop, after)
+    builder.position_at_end(after)
+    builder.ret_void()
 
 
 def _return(builder: Any, type_: Any, values: list[Any]) -> None:
@@ -93,17 +146,6 @@ def _return(builder: Any, type_: Any, values: list[Any]) -> None:
     for i, value in enumerate(values):
         out = builder.insert_value(out, value, i)
     builder.ret(out)
-
-
-def _replace_lane(
-    v: Vectors, one: Any, x: Any, results: list[Any], lane: int, flags: tuple[Any, ...]
-) -> None:
-    """Put r, its rest and bits of one lane into the results."""
-    builder, place = v.builder, ir.Constant(ir.IntType(32), lane)
-    value = builder.extract_element(x, place) if v.lanes > 1 else x
-    r, rest, bits = _reduce_one(v, one, value, flags)
-    for i, new in enumerate((r, rest, bits)):
-        results[i] = builder.insert_element(results[i], new, place) if v.lanes > 1 else new
 
 
 def _reduce_one(v: Vectors, one: Any, x: Any, flags: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -125,7 +167,10 @@ def _one_function(module: Any, has_fma: bool) -> Any:
         return module.globals["wengert.reduce"]
     i64, double = ir.IntType(64), ir.DoubleType()
     result = ir.LiteralStructType([double, double, i64])
-    function = _new_function(module, "wengert.reduce", result, [double, i64, i64])
+    function = ir.Function(
+        module, ir.FunctionType(result, [double, i64, i64]), "wengert.reduce"
+    )
+    function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
     v = Vectors(builder, 1, has_fma)
     x, doubled, half = function.args
