@@ -75,7 +75,13 @@ class Code:
     def vectors(self, lanes: int) -> Vectors:
         """Operations on values of so many lanes, at the current place."""
         target = self.target
-        return Vectors(self.builder, lanes, target.has_fma, target.vector_bytes == 64)
+        return Vectors(
+            self.builder,
+            lanes,
+            target.has_fma,
+            target.vector_bytes == 64,
+            self.context.use_symbol,
+        )
 
     def offset(self, pointer: Any, count: Any, itemsize: int = 1) -> Any:
         """The pointer `count` elements further; `count` is an LLVM value or an int."""

@@ -12,7 +12,7 @@ Nothing here contracts or reorders floating-point arithmetic: `a * b + c` rounds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,16 +46,23 @@ class Vectors:
       lanes: the length of vectors; 1 for scalars.
       has_fma: whether the machine multiplies and adds in one rounding.
       has_avx512: whether it has AVX-512 (F, VL, DQ, BW).
+      use_symbol: is told what code calls in the process (see `symbols`).
     """
 
     def __init__(
-        self, builder: Any, lanes: int, has_fma: bool = True, has_avx512: bool = False
+        self,
+        builder: Any,
+        lanes: int,
+        has_fma: bool = True,
+        has_avx512: bool = False,
+        use_symbol: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.builder = builder
         self.module = builder.module
         self.lanes = lanes
         self.has_fma = has_fma
         self.has_avx512 = has_avx512
+        self.use_symbol = use_symbol
 
     # -- types and constants -----------------------------------------------
 
