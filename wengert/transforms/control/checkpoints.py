@@ -101,7 +101,7 @@ def stride(steps: int, room: int) -> int:
     than r times. The states before the next one have c of them to use, those after it c - 1.
 
     >>> stride(10, 3)
-    4
+    5
     """
     repetitions = 1
     while _reach(room + 1, repetitions) < steps:

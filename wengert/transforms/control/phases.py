@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from wengert.core.array import ArrayType
 from wengert.core.program import Program
-from wengert.primitives.basis import zeros_like
 from wengert.primitives.compare import bitwise_and
 from wengert.primitives.reduce import reduce_or
 from wengert.transforms.control.checkpoints import Limit
@@ -304,8 +303,3 @@ def _later_phase(
 
     types = [*alone, *held_types, flag_type(size), *records, *state_types]
     return closed_trace(call, types)
-
-
-def no_tangents(types: Sequence[ArrayType]) -> list[Any]:
-    """Zeros of these types."""
-    return [*map(zeros_like, types)]
