@@ -58,6 +58,40 @@ def _erfcx(x: Any) -> Any:
     return mp.exp(x * x) * mp.erfc(x)
 
 
+def _quantile(s: Any) -> Any:
+    """The x for which ndtr(-x) is exp(-s**2), by Newton's method on the logarithm."""
+    x = mp.sqrt(2) * s
+    x = x - mp.log(x * mp.sqrt(2 * mp.pi) + 1) / x if s > 1.7 else mpf("1.2")
+    for _ in range(60):
+        tail = mp.erfc(x / mp.sqrt(2)) / 2
+        step = (mp.log(tail) + s * s) * tail / mp.npdf(x)
+        x += step
+        if abs(step) < mpf(10) ** -50:
+            break
+    return x
+
+
+_DIGAMMA_ROOT = mp.findroot(lambda x: mp.psi(0, x), 1.4616)
+
+
+def _lgamma_rest(d: Any) -> Any:
+    """log(gamma(1 + d)) over d (d - 1), the zeros between 0 and 1 taken out."""
+    return mp.loggamma(1 + d) / d / (d - 1) if abs(d - 1) > 1e-12 else 1 - mp.euler
+
+
+def _stirling_rest(x: Any) -> Any:
+    """log(gamma(x)) less (x - 1/2) log(x) - x + log(2 pi)/2."""
+    return mp.loggamma(x) - (x - mpf(1) / 2) * mp.log(x) + x - mp.log(2 * mp.pi) / 2
+
+
+def _sine_rest(z: Any, lower: float) -> Any:
+    """(sin(x) - x) / x**3, with a sine that at pi/2 is lower by that.
+
+    So that rounding errors cannot make it larger than 1.
+    """
+    return _odd_rest(mp.sin)(z) - lower * (2 / mp.pi) ** 11 * z**4
+
+
 FITS: dict[str, Fit] = {
     "exp": Fit(mp.exp, -_HALF_LN2, _HALF_LN2, (6, 11), fixed=(1.0, 1.0)),
     "exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (6, 11), fixed=(1.0,)),
@@ -84,7 +118,13 @@ FITS: dict[str, Fit] = {
     ),
     "log2": _logarithm(mp.log(2), 9),
     "log10": _logarithm(mp.log(10), 9),
-    "sin": _odd_fit(mp.sin, mp.pi / 2 * mpf("1.01"), (4, 8)),
+    "sin": Fit(
+        (lambda z: _sine_rest(z, 2.0**-26.4), lambda z: _sine_rest(z, 2.0**-54.4)),
+        _TINY,
+        (mp.pi / 2 * mpf("1.01")) ** 2,
+        (4, 8),
+        weight=_odd_weight(mp.sin),
+    ),
     "pow_log2": Fit(lambda f: mp.log1p(f) / mp.log(2) / f, -0.2501, 0.5001, (None, 12)),
     "pow_exp2": Fit(lambda r: mpf(2) ** r, -0.5005, 0.5005, (None, 6), fixed=(1.0,)),
     "pow_rest": Fit(
@@ -130,6 +170,47 @@ FITS: dict[str, Fit] = {
         weight=lambda x: 1,
         crowding=3,
     ),
+    # the ratio to x, or to s, less 1: what is added to 1 needs fewer digits
+    "erf_inv": Fit(
+        lambda u: _odd(mp.erfinv)(u + mpf("0.5625")) - 1,
+        -mpf("0.5625") + _TINY,
+        1e-4,
+        (None, (8, 8)),
+        weight=lambda u: 1,
+    ),
+    "quantile_near": Fit(
+        lambda s: _quantile(s) / s - 1, 1.44, 4.51, (None, (8, 8)), weight=lambda s: 1
+    ),
+    "quantile_far": Fit(
+        lambda s: _quantile(s) / s - 1,
+        4.49,
+        27.5,
+        (None, (9, 9)),
+        weight=lambda s: 1,
+        crowding=2,
+    ),
+    "lgamma": Fit(_lgamma_rest, 1e-7, 3.01, (None, (8, 8))),
+    "digamma": Fit(
+        lambda d: mp.psi(0, d + 1) / (d + 1 - _DIGAMMA_ROOT),
+        _TINY,
+        9.01,
+        (None, (10, 10)),
+        crowding=2,
+    ),
+    "stirling": Fit(
+        lambda w: _stirling_rest(1 / mp.sqrt(w)) / mp.sqrt(w),
+        1e-12,
+        mpf("0.0626"),
+        (None, 8),
+        weight=lambda w: mp.sqrt(w),
+    ),
+    "digamma_far": Fit(
+        lambda w: (mp.log(1 / mp.sqrt(w)) - mp.sqrt(w) / 2 - mp.psi(0, 1 / mp.sqrt(w))) / w,
+        1e-12,
+        mpf("0.01002"),
+        (None, 6),
+        weight=lambda w: w,
+    ),
     "ndtr_inner": Fit(
         lambda z: (mp.ncdf(mp.sqrt(z)) - mpf(1) / 2) / mp.sqrt(z) - mpf(3) / 8,
         _TINY,
@@ -149,6 +230,7 @@ SPLITS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
     "log2": (1 / mp.log(2), (24, 24), (53, 53)),
     "two_log2e": (2 / mp.log(2), (24, 24), (53, 53)),
     "two_thirds_log2e": (2 / mp.log(8), (24, 24), (53, 53)),
+    "digamma_root": (_DIGAMMA_ROOT - 1, (24, 24), (53, 53)),
     "log10": (1 / mp.log(10), (24, 24), (53, 53)),
     "log10_2": (mp.log(2, 10), (16, 24), (42, 53)),
 }

@@ -17,6 +17,7 @@ from typing import Any
 from wengert.engines.native.math import (
     error,
     exponential,
+    gamma,
     inverse,
     logarithm,
     power,
@@ -31,7 +32,8 @@ _MODULES = {
     power: "pow cbrt rsqrt hypot",
     trigonometric: "sin cos tan sinc",
     inverse: "asin acos atan atan2",
-    error: "erf erfc ndtr",
+    error: "erf erfc ndtr log_ndtr erf_inv ndtri normal_quantile",
+    gamma: "lgamma digamma",
 }
 
 #: By name of the primitive.

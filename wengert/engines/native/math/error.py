@@ -15,18 +15,22 @@ import math
 from typing import Any
 
 from wengert.engines.native.math.exponential import exp_with_error
+from wengert.engines.native.math.logarithm import log, log1p, natural, one_plus
 from wengert.engines.native.math.parts import (
     fast_two_sum,
+    horner,
     nearest,
     polynomial,
     power_of_two,
     quotient,
     scaled,
+    shifted,
     table,
     two_product,
     where,
 )
 from wengert.engines.native.vectors import Vectors
+from wengert.primitives import random_bits
 
 
 def _erfcx(v: Vectors, x: Any, scale: float) -> tuple[Any, Any]:
@@ -101,18 +105,94 @@ def erfc(v: Vectors, x: Any) -> Any:
     return v.select(v.compare("gt", size, v.constant(0.75, x)), far, near)
 
 
-def _normal(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
-    """ndtr(x) for |x| up to 1, ndtr(-|x|) beyond, and whether it is beyond."""
-    size = v.fmin(v.constant(39.0, x), v.fabs(x))
-    tail = _gaussian_tail(v, size, 0.5, 0.5)
-    start = v.fma(x, v.constant(0.375, x), v.constant(0.5, x))
-    rest = polynomial(v, v.mul(x, x), table(v, x, "ndtr_inner"))
-    near = v.fma(x, rest, start)
-    return near, tail, v.compare("gt", size, v.constant(1.0, x))
-
-
 def ndtr(v: Vectors, x: Any) -> Any:
     """Distribution function of the standard normal distribution."""
-    near, tail, outer = _normal(v, x)
+    size = v.fabs(x)
+    tail = _normal_tail(v, size)
     far = where(v, "lt", x, 0.0, tail, v.sub(v.constant(1.0, x), tail))
-    return v.select(outer, far, near)
+    return where(v, "gt", size, 1.0, far, _normal_inner(v, x))
+
+
+def _normal_tail(v: Vectors, size: Any) -> Any:
+    """ndtr(-size) for sizes above 1."""
+    return _gaussian_tail(v, v.fmin(v.constant(39.0, size), size), 0.5, 0.5)
+
+
+def _normal_inner(v: Vectors, x: Any) -> Any:
+    """ndtr(x) for |x| up to 1."""
+    rest = polynomial(v, v.mul(x, x), table(v, x, "ndtr_inner"))
+    return v.fma(x, rest, v.fma(x, v.constant(0.375, x), v.constant(0.5, x)))
+
+
+def log_ndtr(v: Vectors, x: Any) -> Any:
+    """Logarithm of `ndtr`; on the left -x**2/2 + log(erfcx(-x/sqrt(2)) / 2)."""
+    size = v.fabs(x)
+    one, bounded = v.constant(1.0, x), v.fmin(v.constant(39.0, x), size)
+    scaled_tail, _ = _erfcx(v, bounded, 0.5)
+    inner = _normal_inner(v, v.neg(size))
+    right = v.neg(where(v, "le", size, 1.0, inner, _normal_tail(v, size)))
+    less = where(v, "lt", x, 0.0, v.sub(inner, one), right)
+    less = where(v, "lt", x, -1.0, v.fma(scaled_tail, v.constant(0.5, x), v.neg(one)), less)
+    f, e, _ = one_plus(v, less)
+    y = natural(v, f, e)
+    square, error = two_product(v, scaled(v, x, -0.5), x)
+    error = where(v, "gt", square, -math.inf, error, 0.0)
+    left = v.add(square, v.add(error, y))
+    return where(v, "lt", x, -1.0, left, y)
+
+
+# -- quantiles ---------------------------------------------------------------------------------
+
+
+def _central(v: Vectors, x: Any, scale: float) -> Any:
+    """erf_inv times a scale for |x| up to 3/4, in float64."""
+    u = v.fma(x, x, v.constant(-0.5625, x))
+    above, below = quotient(v, u, table(v, x, "erf_inv"))
+    x = x if scale == 1.0 else scaled(v, x, scale)
+    return v.fma(x, v.div(above, below), x)
+
+
+def _upper_quantile(v: Vectors, q: Any, square: float) -> Any:
+    """For q up to 1/8, in float64: sqrt(square) times the x for which ndtr(-x) is q."""
+    s = v.sqrt(scaled(v, log(v, q), -square))
+    t = s if square == 1.0 else scaled(v, s, 1 / math.sqrt(square))
+    near = v.compare("lt", t, v.constant(4.5, s))
+    first, second = (quotient(v, t, table(v, s, f"quantile_{n}")) for n in ("near", "far"))
+    above, below = (v.select(near, a, b) for a, b in zip(first, second, strict=True))
+    return where(v, "eq", q, 0.0, math.inf, v.fma(s, v.div(above, below), s))
+
+
+def erf_inv(v: Vectors, x: Any) -> Any:
+    """Inverse of the error function; float32 by way of float64."""
+    if not v.is_double(x):
+        return v.narrow(erf_inv(v, v.widen(x)))
+    size = v.fabs(x)
+    q = scaled(v, v.sub(v.constant(1.0, x), size), 0.5)
+    far = v.copysign(_upper_quantile(v, q, 0.5), x)
+    return where(v, "le", size, 0.75, _central(v, x, 1.0), far)
+
+
+def ndtri(v: Vectors, p: Any) -> Any:
+    """Quantiles of the standard normal distribution; float32 by way of float64."""
+    if not v.is_double(p):
+        return v.narrow(ndtri(v, v.widen(p)))
+    middle = shifted(v, p, -0.5)
+    near = _central(v, v.add(middle, middle), math.sqrt(2.0))
+    left = v.compare("lt", p, v.constant(0.5, p))
+    far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)), 1.0)
+    far = v.select(left, v.neg(far), far)
+    return where(v, "le", v.fabs(middle), 0.375, near, far)
+
+
+def normal_quantile(v: Vectors, u: Any) -> Any:
+    """sqrt(2) erf_inv(u); in float32 by the formula of the primitive, digit by digit."""
+    root = v.constant(math.sqrt(2.0), u)
+    if v.is_double(u):
+        return v.mul(erf_inv(v, u), root)
+    minus_w = log1p(v, v.mul(u, v.neg(u)))
+    near = v.sub(v.constant(-2.5, u), minus_w)
+    near = horner(v, near, [float(c) for c in reversed(random_bits.CENTRAL)])
+    far = shifted(v, v.sqrt(v.neg(minus_w)), -3.0)
+    far = horner(v, far, [float(c) for c in reversed(random_bits.TAIL)])
+    far = where(v, "eq", v.fabs(u), 1.0, math.inf, far)
+    return v.mul(v.mul(where(v, "le", minus_w, -5.0, far, near), u), root)

@@ -55,10 +55,10 @@ def _special(v: Vectors, x: Any, y: Any) -> Any:
 def log(v: Vectors, x: Any) -> Any:
     """Natural logarithm."""
     m, e = decompose(v, x)
-    return _special(v, x, _natural(v, shifted(v, m, -1.0), e))
+    return _special(v, x, natural(v, shifted(v, m, -1.0), e))
 
 
-def _natural(v: Vectors, f: Any, e: Any, rest: Any = None) -> Any:
+def natural(v: Vectors, f: Any, e: Any, rest: Any = None) -> Any:
     """log((1 + f) 2**e), and near enough log((1 + f + rest) 2**e) for a small rest."""
     high, low = parts(v, f, "ln2")
     drop = v.fma(e, v.constant(-low, f), _drop(v, f))
@@ -100,7 +100,7 @@ def _times(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
 def log1p(v: Vectors, x: Any) -> Any:
     """log(1 + x), exact to the last digits near 0."""
     f, e, _ = one_plus(v, x)
-    y = _natural(v, f, e)
+    y = natural(v, f, e)
     if not decomposes_specials(v, x):
         y = where(v, "lt", x, math.inf, y, x)
         y = where(v, "lt", x, -1.0, math.nan, y)
@@ -117,7 +117,7 @@ def one_plus(v: Vectors, x: Any) -> tuple[Any, Any, Any]:
     power = v.builder.sub(v.as_bits(m), v.as_bits(u))
     inverse = v.as_float(v.builder.add(power, v.constant(form.bias << form.mantissa, power)))
     f = v.fma(x, inverse, shifted(v, inverse, -1.0))
-    f = where(v, "lt", x, 2.0 ** (form.mantissa + 2), f, shifted(v, m, -1.0))
+    f = where(v, "ge", x, 2.0 ** (form.mantissa + 2), shifted(v, m, -1.0), f)
     return f, e, inverse
 
 
@@ -126,7 +126,7 @@ def _log_of_sum(v: Vectors, u: Any, rest: Any, x: Any) -> Any:
     large = 2.0 ** (format_of(v, x).mantissa + 3)
     f, e, inverse = one_plus(v, where(v, "lt", x, large, u, x))
     rest = where(v, "lt", x, large, v.mul(rest, inverse), 0.0)
-    y = _natural(v, f, v.add(e, where(v, "lt", x, large, 0.0, 1.0)), rest)
+    y = natural(v, f, v.add(e, where(v, "lt", x, large, 0.0, 1.0)), rest)
     return where(v, "lt", x, math.inf, y, x)
 
 
@@ -158,7 +158,7 @@ def logaddexp(v: Vectors, x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)), without overflow."""
     larger, gap = _larger_and_gap(v, x, y)
     f, e, _ = one_plus(v, exp(v, gap))
-    return _unless_nan(v, x, y, v.add(larger, _natural(v, f, e)))
+    return _unless_nan(v, x, y, v.add(larger, natural(v, f, e)))
 
 
 def logaddexp2(v: Vectors, x: Any, y: Any) -> Any:
@@ -166,7 +166,7 @@ def logaddexp2(v: Vectors, x: Any, y: Any) -> Any:
     larger, gap = _larger_and_gap(v, x, y)
     f, e, _ = one_plus(v, exp2(v, gap))
     log2e = v.constant(1 / math.log(2), x)
-    return _unless_nan(v, x, y, v.fma(_natural(v, f, e), log2e, larger))
+    return _unless_nan(v, x, y, v.fma(natural(v, f, e), log2e, larger))
 
 
 def _larger_and_gap(v: Vectors, x: Any, y: Any) -> tuple[Any, Any]:

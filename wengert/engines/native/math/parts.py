@@ -67,15 +67,16 @@ def polynomial(v: Vectors, x: Any, coefficients: Sequence[float]) -> Any:
     Long ones are split into even and odd powers: half the latency for one product more.
     """
     if len(coefficients) < 8:
-        return _horner(v, x, coefficients)
+        return horner(v, x, coefficients)
     square = v.mul(x, x)
     first, *rest = coefficients
-    even = _horner(v, square, rest[::2])
-    total = v.fma(_horner(v, square, rest[1::2]), x, even)
+    even = horner(v, square, rest[::2])
+    total = v.fma(horner(v, square, rest[1::2]), x, even)
     return v.fma(total, x, v.constant(first, x))  # one rounding at the size of the result
 
 
-def _horner(v: Vectors, x: Any, coefficients: Sequence[float]) -> Any:
+def horner(v: Vectors, x: Any, coefficients: Sequence[float]) -> Any:
+    """The sum of coefficients times powers of x, lowest first, one after the other."""
     total = v.constant(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         total = v.fma(total, x, v.constant(c, x))

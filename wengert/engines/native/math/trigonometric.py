@@ -119,6 +119,8 @@ def _subtract_in_two(v: Vectors, x: Any, n: Any) -> tuple[Any, Any]:
 
 def sinc(v: Vectors, x: Any) -> Any:
     """sin(pi x) / (pi x): r S(r**2) / x, for the distance r to the nearest whole number."""
+    if _needs_float64(v, x):
+        return v.narrow(sinc(v, v.widen(x)))
     whole = v.rint(x)
     r = v.sub(x, whole)
     z, coefficients = v.mul(r, r), table(v, x, "sinc")
