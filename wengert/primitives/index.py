@@ -254,7 +254,7 @@ def _take(x: Any, indices: tuple[Any, ...], axes: Axes) -> Any:
     """Gather at positions that NumPy checks."""
     if axes == (0,):
         return x[indices[0]]
-    if len(axes) == 1:
+    if len(axes) == 1 and x.size:  # from nothing `take` takes without a check
         (axis,) = axes
         index = indices[0]
         out = x.take(index, axis)

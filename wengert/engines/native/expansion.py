@@ -28,6 +28,8 @@ from wengert.engines.native.expressions import (
     Coordinate,
     Index,
     Interner,
+    Kept,
+    Load,
     Node,
     fixed,
     identity,
@@ -369,7 +371,7 @@ def _gather(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
     for d in range(len(shape)):
         if d not in axes:
             place[d] = next(rest)
-    taken = e.atom(x, place)
+    taken = _with_checks(e, e.atom(x, place), place)
     if not valid:
         return taken
     fill = equation.params.get("fill_value")
@@ -401,6 +403,7 @@ def _dynamic_slice(e: Expansion, equation: Equation, index: Sequence[Index]) -> 
     x, *starts = equation.inputs
     sizes, mode = equation.outputs[0].type.shape, equation.params.get("mode", "error")
     place: list[Index] = []
+    checks: list[Node] = []
     for axis, (start, i) in enumerate(zip(starts, index, strict=True)):
         n, size = x.type.shape[axis], sizes[axis]
         node = e.intern(Apply("convert", (e.atom(start, ()),), INDEX, {}))
@@ -412,8 +415,25 @@ def _dynamic_slice(e: Expansion, equation: Equation, index: Sequence[Index]) -> 
             node = e.integer("clamp", e.constant(0, INDEX), node, e.constant(room, INDEX))
         else:
             node = e.intern(Checked(node, n, room + 1))
+            checks.append(node)
         place.append(e.sum_of(node, i) if i != fixed(e.rank) else node)
-    return e.atom(x, place)
+    return _with_checks(e, e.atom(x, place), checks)
+
+
+def _with_checks(e: Expansion, node: Node, places: Sequence[Index]) -> Node:
+    """The node and the checks among the places, where it is the same at all positions."""
+    checks = [p for p in places if isinstance(p, Checked)]
+    if isinstance(node, Load):
+        return node
+    lost = set(checks)
+    stack, seen = [node], {node}
+    while stack and lost:
+        found = stack.pop()
+        lost.discard(found)  # type: ignore[arg-type]
+        new = [i for i in found.inputs if i not in seen]
+        seen.update(new)
+        stack += new
+    return e.intern(Kept(node, [c for c in checks if c in lost])) if lost else node
 
 
 def _outer_product(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:

@@ -175,6 +175,21 @@ class Checked(Node):
         return (self.index,)
 
 
+class Kept(Node):
+    """A node together with checks of positions that its value does not depend on."""
+
+    __slots__ = ("checks", "node")
+
+    def __init__(self, node: Node, checks: Sequence[Node]) -> None:
+        super().__init__(node.dtype, ("kept", id(node), tuple(map(id, checks))))
+        self.node = node
+        self.checks = tuple(checks)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return (self.node, *self.checks)
+
+
 class Interner:
     """Makes equal nodes one object."""
 

@@ -263,7 +263,7 @@ def _dynamic_slice(
         return None
     starts = []
     for number, size, n in zip(numbers, type_.shape, x.type.shape, strict=True):
-        start = int(number) + n * (number < 0)
+        start = int(number) + n * bool(number < 0)
         if params.get("mode") == "clip" and size <= n:
             start = min(max(start, 0), n - size)
         if not 0 <= start <= n - size:

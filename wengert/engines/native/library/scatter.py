@@ -257,8 +257,7 @@ def _write(
         source = code.offset(updates.pointer, number, row * updates.type.dtype.itemsize)
         loop_rest(code, rest, (to, held.itemsize), (source, own.itemsize), count, combine_run)
 
-    if updates.type.size:
-        Positions(x, indices, axes, equation.params.get("mode", "error")).each(code, at)
+    Positions(x, indices, axes, equation.params.get("mode", "error")).each(code, at)
 
 
 def each_once(code: Code, size: int, lanes: int, piece: Callable[[Any, int], None]) -> None:
@@ -319,7 +318,7 @@ def emit_gather(
     part, count = _parts(dtype)
     rest = rest_dims(x.type.shape, axes)
     row = math.prod(d[0] for d in rest)
-    if mode == "fill":
+    if mode in ("fill", "drop"):
         _fill(code, result, params.get("fill_value"))
 
     def move(code: Code, source: Any, to: Any, run: int, step: int, to_step: int) -> None:
