@@ -87,6 +87,5 @@ def _best(steps, free):
     if not free:
         return steps * (steps - 1) // 2
     return min(
-        ahead + _best(steps - ahead, free - 1) + _best(ahead, free)
-        for ahead in range(1, steps)
+        ahead + _best(steps - ahead, free - 1) + _best(ahead, free) for ahead in range(1, steps)
     )

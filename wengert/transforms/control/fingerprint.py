@@ -22,6 +22,7 @@ import numpy as np
 from wengert.core import tree
 from wengert.core.array import Array, ArrayType
 from wengert.core.interpreter import Tracer
+from wengert.transforms.jit import JitFunction
 
 #: Modules whose functions and constants are taken for fixed.
 _FIXED_MODULES = frozenset(
@@ -106,6 +107,8 @@ class Fingerprint:
             return kind, *map(self._of, value)
         if kind is dict:
             return kind, *((self._of(k), self._of(v)) for k, v in value.items())
+        if kind is JitFunction:
+            return _Same(value), self._of(value.__wrapped__)
         if kind is functools.partial:
             return kind, self._of(value.func), self._of(value.args), self._of(value.keywords)
         return self._fixed(value)
@@ -137,6 +140,8 @@ class Fingerprint:
     def _fixed(self, value: Any) -> Any:
         """Modules, classes, built-in functions and ufuncs of fixed modules."""
         module = value.__name__ if type(value) is types.ModuleType else None
+        if module is not None and module.startswith("numpy.random"):
+            raise Unknown  # it gives other numbers each time
         if isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
             module = getattr(value, "__module__", None) or "numpy"
             if not isinstance(getattr(value, "__self__", None), types.ModuleType | None):
@@ -151,11 +156,10 @@ class Fingerprint:
         self._open.append(fun)
         cells = tuple(self._cell(cell) for cell in fun.__closure__ or ())
         given = self._of(fun.__defaults__), self._of(fun.__kwdefaults__)
-        names: tuple[str, ...] = ()
-        if fun.__module__ is None or fun.__module__.partition(".")[0] != "wengert":
-            names = _names(fun.__code__)
         scope = fun.__globals__
-        read = tuple(self._of(scope[name]) for name in names if name in scope)
+        ours = scope.get("__name__", "").partition(".")[0] == "wengert"
+        names = () if ours else _names(fun.__code__)
+        read = tuple((name, self._of(scope[name])) for name in names if name in scope)
         if "random" in names and any(scope.get(name) is np for name in names):
             raise Unknown
         return _Same(fun.__code__), cells, given, read

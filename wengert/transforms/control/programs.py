@@ -75,7 +75,7 @@ def derived(make: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(make)
     def kept(program: Program, *args: Any) -> Any:
-        key = (make.__qualname__, *args)
+        key = (make, *args)
         if key not in program.derived:
             program.derived[key] = make(program, *args)
         return program.derived[key]
