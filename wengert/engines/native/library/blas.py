@@ -6,13 +6,15 @@ BLAS that SciPy carries, by reference and column-major as Fortran has it: a row-
 `a @ b` is the column-major product `b @ a`. 16-bit floats are multiplied in float32 and rounded
 once at the end, as the eager engine does.
 
-Many products that BLAS would run on one thread each are split over our threads.
+BLAS runs in the thread that calls it (see `runtime.blas_threads`): products are split over our
+threads, many small ones by number, large ones by rows or columns. Blocks depend on sizes only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from wengert.engines.native.library.common import (
 from wengert.engines.native.library.layout import Loop, Matrices, Product, plan
 from wengert.engines.native.library.small_dot import Arithmetic, emit_small_dot, is_direct
 from wengert.engines.native.library.transposed import copy_transposed
+from wengert.engines.native.runtime import blas_threads
 
 ir = lazy_module("llvmlite.ir")
 
@@ -43,11 +46,14 @@ _INLINE_MATRIX = 1 << 15
 _SHALLOW = 16
 #: Elements up to which a product of a matrix and a vector is written out.
 _INLINE_VECTOR = 1 << 14
-#: Multiplications from which OpenBLAS splits one product over its own threads.
-_THREADED = 1 << 18
-#: Multiplications from which loops of products are split over ours, and into how many blocks.
+#: Multiplications from which products are split over threads, and into how many blocks.
 _SPLIT = 1 << 17
 _BLOCKS = 8
+#: Rows or columns of a product that one block has at least, and multiplications.
+_LEAST_ROWS = 32
+_LEAST_WORK = 1 << 20
+#: Products from which each is left whole.
+_FEW = 4
 
 _LETTERS = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
@@ -130,11 +136,27 @@ def emit_product(
     def inner(code: Code, a: Any, b: Any, c: Any) -> None:
         emit(code, a, b, c, product.matrices, dtype)
 
-    alone = inline or m * n * k <= _THREADED
-    if rounds > 1 and alone and rounds * m * n * k >= _SPLIT:
-        _split(code, product.loops, (a, b, c), dtype, inner)
-    else:
-        _looped(code, product.loops, (a, b, c), dtype, inner)
+    def divided(code: Code, a: Any, b: Any, c: Any) -> None:
+        emit_divided(code, a, b, c, product.matrices, dtype)
+
+    alone = inline or blas_threads.available()
+    with single_threaded(code, needed=not inline):
+        if rounds >= _FEW and alone and rounds * m * n * k >= _SPLIT:
+            _split(code, product.loops, (a, b, c), dtype, inner)
+        else:
+            emit_one = inner if inline or not alone else divided
+            _looped(code, product.loops, (a, b, c), dtype, emit_one)
+
+
+@contextmanager
+def single_threaded(code: Code, needed: bool = True) -> Iterator[None]:
+    """BLAS runs in the threads that call it, in the code inside."""
+    needed = needed and blas_threads.available()
+    if needed:
+        code.call("blas_threads.enter", ir.VoidType(), [])
+    yield
+    if needed:
+        code.call("blas_threads.leave", ir.VoidType(), [])
 
 
 def _as_row(shape: Matrices) -> Matrices:
@@ -231,6 +253,30 @@ def _split(
     code.parallel("products", blocks, pointers, body)
 
 
+def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
+    """Append `c = a @ b` as calls of BLAS, for blocks of rows or columns on all threads."""
+    by_rows = shape.m >= shape.n
+    size = shape.m if by_rows else shape.n
+    work = shape.m * shape.n * shape.k
+    blocks = min(_BLOCKS, size // _LEAST_ROWS, work // _LEAST_WORK)
+    if blocks < 2:
+        emit_blas(code, a, b, c, shape, dtype)
+        return
+    chunk = -(-size // blocks // 16) * 16
+    blocks = -(-size // chunk)
+    steps = (shape.a_row, 0, shape.c_row) if by_rows else (0, shape.b_column, 1)
+    counts = [chunk, size - (blocks - 1) * chunk]  # of all blocks but the last, and of that
+
+    def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
+        start = code.builder.mul(block, code.int64(chunk))
+        moved = _moved(code, Loop(size, *steps), start, captured, dtype)
+        last = code.builder.icmp_signed("==", block, code.int64(blocks - 1))
+        count = code.builder.select(last, *(code.int32(n) for n in reversed(counts)))
+        emit_blas(code, *moved, shape, dtype, **{"m" if by_rows else "n": count})
+
+    code.parallel("product", blocks, [a, b, c], body)
+
+
 # -- calls -----------------------------------------------------------------------------------
 
 
@@ -262,21 +308,31 @@ class Arguments:
         return self.code.stack(pair, ir.Constant(pair, parts))
 
 
-def emit_blas(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
-    """Append `c = a @ b` as a call of BLAS."""
+def emit_blas(
+    code: Code,
+    a: Any,
+    b: Any,
+    c: Any,
+    shape: Matrices,
+    dtype: DType,
+    m: Any = None,
+    n: Any = None,
+) -> None:
+    """Append `c = a @ b` as a call of BLAS; `m` or `n` rows or columns of it, if given."""
     letter = _LETTERS[dtype.name]
     by = Arguments(code, dtype)
+    m, n = shape.m if m is None else m, shape.n if n is None else n
     if shape.n == 1:
-        matrix = shape.m, shape.k, shape.a_row, shape.a_column
+        matrix = m, shape.k, shape.a_row, shape.a_column
         _emit_gemv(code, by, letter, (a, b, c), matrix, shape.b_row, shape.c_row)
         return
     if shape.m == 1:
-        matrix = shape.n, shape.k, shape.b_column, shape.b_row
+        matrix = n, shape.k, shape.b_column, shape.b_row
         _emit_gemv(code, by, letter, (b, a, c), matrix, shape.a_column, 1)
         return
     flip_a, lead_a = _leading(shape.m, shape.k, shape.a_row, shape.a_column)
     flip_b, lead_b = _leading(shape.k, shape.n, shape.b_row, shape.b_column)
-    sizes = [by.integer(size) for size in (shape.n, shape.m, shape.k)]
+    sizes = [by.integer(size) for size in (n, m, shape.k)]
     code.call(
         f"blas.{letter}gemm",
         ir.VoidType(),
@@ -301,14 +357,15 @@ def _emit_gemv(
     by: Arguments,
     letter: str,
     pointers: tuple[Any, Any, Any],
-    matrix: tuple[int, int, int, int],
+    matrix: tuple[Any, int, int, int],
     step: int,
     result_step: int,
 ) -> None:
     """`c[i] = sum over k of matrix[i, k] * vector[k]`, at any strides of the vectors."""
     a, x, c = pointers
     rows, columns, row, column = matrix
-    transposed, lead = _leading(rows, columns, row, column)
+    known = rows if isinstance(rows, int) else 2
+    transposed, lead = _leading(known, columns, row, column)
     # in Fortran's eyes a row-major matrix is the transposed one
     sizes = (rows, columns) if transposed else (columns, rows)
     code.call(
