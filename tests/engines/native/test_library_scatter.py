@@ -115,3 +115,19 @@ def test_orders_of_many_updates():
         for batch_dims in (0, 1):
             params = {"sizes": (5, 6), "mode": mode, "batch_dims": batch_dims}
             check(scatter_order, i, j * (1 if mode == "error" else 2), **params)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16", "uint8"])
+def test_many_updates(dtype):
+    rng = np.random.default_rng(24)
+    for size, row, count in ((7, (), 40001), (50, (300,), 200), (3, (7, 64), 200)):
+        x, updates = (rng.integers(0, 3, (n, *row)).astype(dtype) for n in (size, count))
+        for mode in ("error", "drop"):
+            far = 0 if mode == "error" else 3
+            index = rng.integers(-size - far, size + far, count).astype(np.int16)
+            out = run(scatter_add, x, updates, index, axes=(0,), mode=mode)
+            wanted = expected(scatter_add, x, updates, index, axes=(0,), mode=mode)
+            assert_same(out, wanted)  # of small whole numbers, sums are exact in any order
+    with pytest.raises(IndexError):
+        index[-1] = size
+        run(scatter_add, x, updates, index, axes=(0,), mode="error")

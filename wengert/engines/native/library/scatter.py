@@ -20,6 +20,7 @@ from wengert.core.dtypes import DType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
+from wengert.engines.native.library.accumulate import Updates, emit_updates
 from wengert.engines.native.library.common import (
     FLOAT32,
     INT64,
@@ -231,6 +232,11 @@ def _write(
     """Combine the updates into `target`, which has the shape of `x`."""
     axes = equation.params["axes"]
     combine = COMBINE[equation.primitive.name]
+    if combine is _add and not dtypes.is_complex(target_dtype):
+        many = Updates.of(x, updates, indices, equation.params)
+        if many is not None:
+            emit_updates(code, many, target, target_dtype, combine)
+            return
     own, count = _parts(updates.type.dtype)
     held = dtypes.real_dtype(target_dtype)
     rest = rest_dims(x.type.shape, axes)
