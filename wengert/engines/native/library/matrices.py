@@ -21,7 +21,7 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native import symbols
 from wengert.engines.native.code import Buffer, Code
-from wengert.engines.native.library.blas import Arguments
+from wengert.engines.native.library.blas import Arguments, single_threaded
 from wengert.engines.native.library.common import INT32, load, spread_rows, store
 from wengert.engines.native.library.transposed import copy_matrix, copy_small_matrix
 
@@ -31,6 +31,8 @@ LETTERS = {"float32": "s", "float64": "d", "complex64": "c", "complex128": "z"}
 
 #: Sizes of matrices up to which LAPACK keeps to one thread, and work that is worth splitting.
 _SMALL = 64
+#: Sizes of matrices up to which LAPACK gains less by threads than it waits for them.
+_ALONE = 512
 #: Elements of matrices that are copied one by one.
 _FEW = 1 << 10
 _MANY = 1 << 16
@@ -56,7 +58,9 @@ class Lapack:
         given = [self._argument(a) for a in args]
         if info is not None:
             given.append(info)
-        self.code.call(f"{family}.{LETTERS[self.dtype.name]}{name}", ir.VoidType(), given)
+        largest = max((a for a in args if isinstance(a, int)), default=0)
+        with single_threaded(self.code, needed=largest <= _ALONE):
+            self.code.call(f"{family}.{LETTERS[self.dtype.name]}{name}", ir.VoidType(), given)
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, str):
