@@ -18,7 +18,7 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Atom, Equation, Literal, Variable
 from wengert.engines.native import callbacks
 from wengert.engines.native.code import Buffer, Code
-from wengert.engines.native.context import ALIGNMENT, RAISED, Arena, Context
+from wengert.engines.native.context import ALIGNMENT, RAISED, Context
 from wengert.engines.native.control import CONTROL
 from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
@@ -157,7 +157,7 @@ class BlockWriter:
         for atom, _ in self.copied:
             if isinstance(atom, Variable):
                 last[atom] = len(steps)
-        arena = Arena(self.context.base)
+        arena = self.context.new_arena()
         taken: dict[Variable, tuple[int, int]] = {}
         for i, step in enumerate(steps):
             for variable in step.outputs:
@@ -174,7 +174,8 @@ class BlockWriter:
                     self.places[variable] = self.places[before]
                     continue
                 taken[variable] = arena.take(size), size
-                self.places[variable] = self.code.offset(self.context.arena, taken[variable][0])
+                place = self.code.offset(self.context.arena, taken[variable][0])
+                self.places[variable] = self.context.span(self.code, place, size, variable)
             for variable in [v for v in taken if last[v] == i]:
                 arena.give(*taken.pop(variable))
         self.context.base = arena.size

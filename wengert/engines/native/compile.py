@@ -21,7 +21,7 @@ import numpy as np
 
 from wengert.core.interpreter import state
 from wengert.core.lazy import lazy_module
-from wengert.core.program import Program
+from wengert.core.program import Atom, Program
 from wengert.engines.eager import compile_program as compile_eager
 from wengert.engines.native import cache, callbacks
 from wengert.engines.native.blocks import BlockWriter
@@ -144,29 +144,34 @@ def _pointers(arrays: Sequence[Any]) -> Any:
     return (ctypes.c_void_p * max(len(arrays), 1))(*(a.ctypes.data for a in arrays))
 
 
-def write_module(block: Block, target: Target, clock: Any = None) -> tuple[Any, Context]:
+def write_module(
+    block: Block, target: Target, clock: Any = None, make: type[Context] = Context
+) -> tuple[Any, Context]:
     """The LLVM module of a block, with its entry point; `clock` is read around every step."""
     module = ir.Module("wengert")
-    context = Context(module, target)
+    context = make(module, target)
     pointer = ir.PointerType()
     signature = ir.FunctionType(ir.IntType(64), [pointer, pointer, pointer])
     function = ir.Function(module, signature, "entry")
     code = Code(ir.IRBuilder(function.append_basic_block("entry")), target, context)
     inputs, outputs, context.arena = function.args
     program = block.program
-    given = _loaded(code, inputs, len(program.constants) + len(program.inputs))
-    wanted = _loaded(code, outputs, len(program.outputs))
+    given = _loaded(code, inputs, [*program.constants, *program.inputs])
+    wanted = _loaded(code, outputs, program.outputs)
     BlockWriter(context, code, block, given, wanted).write(clock)
     context.finish(code)
     return module, context
 
 
-def _loaded(code: Code, table: Any, count: int) -> list[Any]:
-    """The pointers in a table."""
-    return [
-        code.builder.load(code.offset(table, 8 * i), typ=code.pointer_type)
-        for i in range(count)
-    ]
+def _loaded(code: Code, table: Any, atoms: Sequence[Atom]) -> list[Any]:
+    """The pointers in a table, one for each variable."""
+    table = code.context.span(code, table, 8 * len(atoms), "a table of pointers")
+    pointers = []
+    for i, atom in enumerate(atoms):
+        pointer = code.builder.load(code.offset(table, 8 * i), typ=code.pointer_type)
+        nbytes = atom.type.size * atom.type.dtype.itemsize
+        pointers.append(code.context.span(code, pointer, nbytes, atom))
+    return pointers
 
 
 def make_object(program: Program, target: Target) -> ObjectCode:

@@ -97,7 +97,16 @@ class Context:
         offset = self.base
         self.base += aligned(nbytes)
         self.arena_bytes = max(self.arena_bytes, self.base)
-        return code.offset(self.arena, offset)
+        return self.span(code, code.offset(self.arena, offset), nbytes, "scratch")
+
+    def new_arena(self) -> Arena:
+        """The arena above what is in use, for the variables of a block."""
+        return Arena(self.base)
+
+    def span(self, code: Code, pointer: Any, nbytes: int, what: Any) -> Any:
+        """The pointer; where accesses are checked, so many bytes belong to it."""
+        del code, nbytes, what
+        return pointer
 
     def use_symbol(self, symbol: str) -> None:
         """Note a function of the process that the code calls."""

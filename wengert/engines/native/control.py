@@ -124,13 +124,19 @@ def _write_scan(
     ys = [b.pointer for b in results[count:]]
     with code.loop(length, name="scan") as i:
         at = code.builder.sub(code.int64(length - 1), i) if params["reverse"] else i
-        elements = [code.offset(p, at, _bytes(t)) for p, t in zip(xs, x_types, strict=True)]
-        places = [code.offset(p, at, _bytes(t)) for p, t in zip(ys, y_types, strict=True)]
+        elements = [_element(writer, p, at, t) for p, t in zip(xs, x_types, strict=True)]
+        places = [_element(writer, p, at, t) for p, t in zip(ys, y_types, strict=True)]
         inputs, outputs = [*held, *carry.current, *elements], [*carry.following, *places]
         writer.nested(block, inputs, outputs, carry.in_place).write()
         carry.advance()
         _listen(writer, i)
     carry.end([b.pointer for b in results[:count]])
+
+
+def _element(writer: BlockWriter, array: Any, at: Any, type_: ArrayType) -> Any:
+    """Where an element of a stack of arrays is."""
+    place = writer.code.offset(array, at, _bytes(type_))
+    return writer.context.span(writer.code, place, _bytes(type_), type_)
 
 
 @contextmanager
@@ -214,6 +220,10 @@ def _write_sweeps(
     tape.free()
 
 
+#: Where in a slot of a tape a record is, and its type.
+Place = tuple[int, ArrayType]
+
+
 class Tape:
     """Records of all iterations of a loop, in memory that grows with it.
 
@@ -225,12 +235,12 @@ class Tape:
     ) -> None:
         self.writer = writer
         self.code = writer.code
-        self.places: list[list[int]] = []
+        self.places: list[list[Place]] = []
         self.slot = 0
         for phase, count in zip(phases, states, strict=True):
             own = []
             for type_ in phase.out_types[count:]:
-                own.append(self.slot)
+                own.append((self.slot, type_))
                 self.slot += -(-_bytes(type_) // 16) * 16
             self.places.append(own)
         code = self.code
@@ -269,13 +279,17 @@ class Tape:
         if phase % 2:
             last = builder.sub(self.length(), self.code.int64(1))
             place = builder.sub(last, turn)
-        before = [offset for own in self.places[:phase] for offset in own]
+        before = [place for own in self.places[:phase] for place in own]
         return self._places(place, before), self._places(place, self.places[phase])
 
-    def _places(self, number: Any, offsets: Sequence[int]) -> list[Any]:
-        memory = self.code.builder.load(self._memory, typ=self.code.pointer_type)
-        base = self.code.offset(memory, number, self.slot or 1)
-        return [self.code.offset(base, offset) for offset in offsets]
+    def _places(self, number: Any, places: Sequence[Place]) -> list[Any]:
+        code = self.code
+        memory = code.builder.load(self._memory, typ=code.pointer_type)
+        base = code.offset(memory, number, self.slot or 1)
+        return [
+            code.context.span(code, code.offset(base, offset), _bytes(type_), type_)
+            for offset, type_ in places
+        ]
 
     def free(self) -> None:
         """Give the memory back."""
