@@ -6,9 +6,10 @@ LLVM module and puts a check before each access: plain, masked, gathered, scatte
 of memory. An access outside its buffer goes to a dummy instead, and the call raises an
 `AccessError` with buffer, offset and instruction.
 
-What the code calls (BLAS, LAPACK) is not instrumented. So no memory is used for two things, and
-between any two there is a guard zone with a pattern that is looked at afterwards. Every call runs
-twice, with memory that is filled differently: results that depend on it were not written.
+What the code calls (BLAS, LAPACK) is not instrumented. So no memory is used for two things,
+and between any two there is a guard zone with a pattern that is looked at afterwards. Every
+call runs twice, with memory that is filled differently: results that depend on it were not
+written.
 """
 
 from __future__ import annotations

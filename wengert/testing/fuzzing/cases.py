@@ -27,7 +27,9 @@ class Case:
       seed: what it was made from; None for one that was made smaller.
     """
 
-    def __init__(self, program: Program, values: Sequence[Any], seed: int | None = None) -> None:
+    def __init__(
+        self, program: Program, values: Sequence[Any], seed: int | None = None
+    ) -> None:
         self.program = program
         self.values = list(values)
         self.seed = seed

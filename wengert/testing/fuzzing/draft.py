@@ -9,11 +9,15 @@ raise it.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+import wengert.primitives
+import wengert.transforms.control
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
@@ -30,6 +34,11 @@ _REFUSALS = (
     np.linalg.LinAlgError,
     MemoryError,
 )
+
+
+for _package in (wengert.primitives, wengert.transforms.control):
+    for _module in pkgutil.iter_modules(_package.__path__, f"{_package.__name__}."):
+        importlib.import_module(_module.name)
 
 
 def primitive(name: str) -> Any:

@@ -21,13 +21,11 @@ from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.math import FUNCTIONS
 
 #: Units in the last place by which results differ.
-_RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {
-    "integer_pow": 2.0,
-    "logaddexp": 8.0,
-    "sinc": 8.0,
-    "random_gamma_grad": 16.0,
-}
-#: Sums of terms or products in another order: units in the last place of every operand.
+_RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {"integer_pow": 2.0, "random_gamma_grad": 16.0}
+#: The same, in units of the operands where these are greater: sums inside may cancel.
+_CANCELLING = {"sinc": 4.0, "logaddexp": 8.0, "logaddexp2": 8.0}
+#: Sums of terms or products in another order, and ill-conditioned functions that SciPy computes
+#: with a rounded argument: units in the last place of every operand.
 _OPERANDS = {
     "reduce_sum": 2.0,
     "reduce_prod": 2.0,
@@ -39,6 +37,8 @@ _OPERANDS = {
     "reduce_window_sum": 4.0,
     "overlap_add": 4.0,
     "cumlogsumexp": 8.0,
+    "ndtr": 2.0,
+    "log_ndtr": 2.0,
 }
 #: The same where terms are mixed first: units of the greatest element of every operand.
 _NORMWISE = {
@@ -53,20 +53,40 @@ _NORMWISE = {
         64.0,
     ),
 }
+#: Of two zeros either one may be the greater.
+_EITHER_ZERO = frozenset(
+    "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
+    "scatter_min reduce_window_max reduce_window_min".split()
+)
+#: Complex functions: units of the absolute value. Sums and copies are exact.
+_COMPLEX = 4.0
+_EXACT_COMPLEX = frozenset(
+    "add sub neg conj real imag convert copy select complex eq ne stop_gradient reshape "
+    "transpose broadcast_in_dim slice pad concatenate rev gather scatter full iota "
+    "dynamic_slice dynamic_update_slice checkpoint_name optimization_barrier".split()
+)
 #: Terms up to which sums have an error that does not grow.
 _FEW_TERMS = 64
 
 
 class Noise(Primitive):
-    """Values moved at random by some units in the last place; not among `all_primitives()`."""
+    """Values moved at random by some units in the last place; not among `all_primitives()`.
+
+    Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
+    of all values. Beyond `limit` sums may overflow: such values may be infinite.
+    """
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
 
-    def compute(self, x: Any, units: float, norm: bool) -> Any:
+    def compute(
+        self, x: Any, *others: Any, units: float, norm: bool = False, limit: float = np.inf
+    ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
-        size = np.abs(wide)
-        size = np.where(np.isfinite(size), size, 0.0)
+        size = _finite_size(wide)
+        for other in others:  # 16-bit functions compute in float32
+            inside = 2.0**-13 if x.dtype.itemsize == 2 else 1.0
+            size = np.maximum(size, _finite_size(np.asarray(other)) * inside)
         if norm:
             size = np.full_like(size, size.max(initial=0.0))
         precision, least = spacing(x.dtype)
@@ -75,13 +95,34 @@ class Noise(Primitive):
         if wide.dtype.kind == "c":
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
-        return kept.astype(x.dtype)[()]
+        over = (np.abs(wide) > limit) & (self.rng.random(wide.shape) < 0.5)
+        return np.where(over, wide * np.inf, kept).astype(x.dtype)[()]
 
-    def type_rule(self, x: Any, units: float, norm: bool) -> Any:
+    def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
+        return x
+
+
+class EitherZero(Primitive):
+    """Zeros get a sign at random; not among `all_primitives()`."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def compute(self, x: Any) -> Any:
+        signs = np.where(self.rng.random(np.shape(x)) < 0.5, -1, 1).astype(x.dtype)
+        return np.where(x == 0, x * signs, x)[()]
+
+    def type_rule(self, x: Any) -> Any:
         return x
 
 
 noise = Noise()
+either_zero = EitherZero()
+
+
+def _finite_size(x: Any) -> Any:
+    size = np.abs(x.astype(np.complex128))
+    return np.where(np.isfinite(size), size, 0.0)
 
 
 def spacing(dtype: Any) -> tuple[float, float]:
@@ -94,14 +135,12 @@ def spacing(dtype: Any) -> tuple[float, float]:
     ]
 
 
-def is_exact(program: Program) -> bool:
-    """Whether engines must agree bit by bit."""
-    return noisy(program) is program
-
-
 def noisy(program: Program) -> Program:
-    """The program with noise after and before what rounds differently, in blocks too."""
-    writer = _Writer(program)
+    """The program with noise after and before what rounds differently, in blocks too.
+
+    A program that is exact is returned as it is.
+    """
+    writer = _Writer()
     for equation in program.equations:
         writer.write(equation)
     if not writer.changed:
@@ -116,57 +155,90 @@ def noisy(program: Program) -> Program:
 
 
 class _Writer:
-    def __init__(self, program: Program) -> None:
+    def __init__(self) -> None:
         self.equations: list[Equation] = []
         self.changed = False
 
     def write(self, equation: Equation) -> None:
+        """Append an equation with the noise around it."""
         name = equation.primitive.name
         params = {key: self._inside(value) for key, value in equation.params.items()}
-        terms = max(
-            (a.type.size for a in equation.inputs if isinstance(a, Variable)), default=1
-        )
-        growth = max(1.0, (terms / _FEW_TERMS) ** 0.5)
+        arrays = [a for a in equation.inputs if isinstance(a, Variable) and _rounds(a)]
         inputs = equation.inputs
-        if name in _OPERANDS:
-            inputs = self._moved(inputs, _OPERANDS[name] * growth, False)
-        elif name in _NORMWISE:
-            inputs = self._moved(inputs, _NORMWISE[name] * growth, True)
-        units = _RESULT.get(name, 4.0 if inputs is not equation.inputs else 0.0)
-        targets = [
-            Variable(v.type) if units and dtypes.is_inexact(v.type.dtype) else v
-            for v in equation.outputs
-        ]
+        if name in _OPERANDS or name in _NORMWISE:
+            inputs = self._moved(equation)
+        targets = [Variable(v.type) if _rounds(v) else v for v in equation.outputs]
         self.equations.append(
             Equation(equation.primitive, inputs, targets, params, equation.location)
         )
         for target, variable in zip(targets, equation.outputs, strict=True):
-            if target is not variable:
-                self._add(target, variable, units, False)
+            if target is variable:
+                continue
+            units = _units(name, variable, inputs is not equation.inputs)
+            if units or name in _CANCELLING:
+                others = arrays if name in _CANCELLING else []
+                how = {"units": units or _CANCELLING[name]}
+                self._add(noise, [target, *others], variable, how)
+            elif name in _EITHER_ZERO:
+                self._add(either_zero, [target], variable, {})
+            else:
+                self.equations[-1] = _renamed(self.equations[-1], target, variable)
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, tuple):
             parts = tuple(map(self._inside, value))
-            return parts if any(p is not v for p, v in zip(parts, value, strict=True)) else value
+            same = all(p is v for p, v in zip(parts, value, strict=True))
+            return value if same else parts
         if not isinstance(value, Program):
             return value
         inner = noisy(value)
         self.changed = self.changed or inner is not value
         return inner
 
-    def _moved(self, atoms: Sequence[Atom], units: float, norm: bool) -> tuple[Atom, ...]:
+    def _moved(self, equation: Equation) -> tuple[Atom, ...]:
+        """Operands with noise, as far as they round."""
+        name = equation.primitive.name
+        sizes = [a.type.size for a in equation.inputs if isinstance(a, Variable)]
+        terms = max(1, *sizes)
+        units = _OPERANDS.get(name, 0.0) or _NORMWISE[name]
+        how = {
+            "units": units * max(1.0, (terms / _FEW_TERMS) ** 0.5),
+            "norm": name in _NORMWISE,
+        }
         moved: list[Atom] = []
-        for atom in atoms:
-            if isinstance(atom, Variable) and dtypes.is_inexact(atom.type.dtype):
+        for atom in equation.inputs:
+            moved.append(atom)
+            if isinstance(atom, Variable) and _rounds(atom):
                 target = Variable(ArrayType(atom.type.shape, atom.type.dtype))
-                self._add(atom, target, units, norm)
-                moved.append(target)
-            else:
-                moved.append(atom)
-        same = all(a is b for a, b in zip(atoms, moved, strict=True))
-        return tuple(atoms) if same else tuple(moved)
+                wide = dtypes.real_dtype(atom.type.dtype).itemsize == 8
+                most = (1.7e308 if wide else 3.4e38) / terms
+                how["limit"] = most if name in _OPERANDS else most**0.5
+                self._add(noise, [atom], target, how)
+                moved[-1] = target
+        same = all(a is b for a, b in zip(equation.inputs, moved, strict=True))
+        return equation.inputs if same else tuple(moved)
 
-    def _add(self, source: Atom, target: Variable, units: float, norm: bool) -> None:
+    def _add(
+        self, primitive: Primitive, sources: Sequence[Atom], target: Variable, params: Any
+    ) -> None:
         self.changed = True
-        params = {"units": units, "norm": norm}
-        self.equations.append(Equation(noise, [source], [target], params))
+        self.equations.append(Equation(primitive, sources, [target], dict(params)))
+
+
+def _rounds(variable: Variable) -> bool:
+    return dtypes.is_inexact(variable.type.dtype)
+
+
+def _units(name: str, variable: Variable, moved: bool) -> float:
+    """Units in the last place by which an equation's result differs."""
+    units = _RESULT.get(name, 4.0 if moved else 0.0)
+    if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
+        units = max(units, _COMPLEX)
+    return units
+
+
+def _renamed(equation: Equation, before: Variable, after: Variable) -> Equation:
+    outputs = [after if v is before else v for v in equation.outputs]
+    return Equation(
+        equation.primitive, equation.inputs, outputs, equation.params, equation.location
+    )

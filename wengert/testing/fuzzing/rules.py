@@ -18,7 +18,7 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.array import Shape
 from wengert.core.primitive import Primitive, all_primitives
-from wengert.core.program import Atom, Literal
+from wengert.core.program import Atom, Literal, Variable
 from wengert.primitives.basis import Elementwise
 from wengert.primitives.families import ElementwiseLinear
 from wengert.testing.fuzzing.draft import Draft, primitive
@@ -30,7 +30,8 @@ INTEGERS = "iu"
 MODES = ("error", "clip", "wrap", "fill", "drop")
 #: Primitives that run other programs, or belong to a transformation; `blocks` makes loops.
 HIGHER_ORDER = frozenset(
-    "call checkpoint custom_jvp_call custom_vjp_call linear_solve cond while scan sweeps".split()
+    "call checkpoint custom_jvp_call custom_vjp_call linear_solve cond while scan "
+    "sweeps".split()
 )
 
 
@@ -93,15 +94,21 @@ def _elementwise(draft: Draft) -> None:
         pattern = [None if d is None else next(given) for d in pattern]
     else:
         pattern = [dtype for _ in pattern]
+    takes_scalars = operation.name in _COMMON
     atoms: list[Atom] = []
     for position, own in enumerate(pattern):
         if position == 0 and own == dtype:
             atoms.append(first)
-        elif position and draft.chance(0.2) and len(pattern) > 1:
+        elif takes_scalars and _typed_by(atoms, own or dtype) and draft.chance(0.2):
             atoms.append(draft.number(own or dtype))
         else:
             atoms.append(draft.operand(_narrower(draft, shape), own or dtype))
     draft.apply(operation, atoms, **sample.params)
+
+
+def _typed_by(atoms: Sequence[Atom], dtype: Any) -> bool:
+    """Whether a Python scalar beside these operands takes a dtype."""
+    return any(isinstance(a, Variable) and a.type.dtype == dtype for a in atoms)
 
 
 def _exchanged(arrays: Sequence[Any], dtype: Any) -> list[Any]:
@@ -293,7 +300,7 @@ def _starts(draft: Draft, shape: Shape, sizes: Shape, mode: str) -> list[Atom]:
         start = draft.integer(0, room + 1)
         if draft.chance(0.2):
             start = start - n if start < n else start
-        if mode == "clip" and draft.chance(0.4) or draft.chance(0.01):
+        if (mode == "clip" and draft.chance(0.4)) or draft.chance(0.01):
             start = draft.integer(-2 * n - 1, 2 * n + 2)
         if dtypes.kind(dtype) == "u":
             start = abs(start)
@@ -376,9 +383,7 @@ def _sort(draft: Draft) -> None:
     for _ in range(draft.choice([0, 0, 1, 2])):
         atoms.append(draft.operand(x.type.shape, random_dtype(draft.rng, "iuf")))
     keys = draft.integer(1, len(atoms) + 1)
-    draft.apply(
-        primitive("sort"), atoms, dimension=dimension, num_keys=keys, is_stable=True
-    )
+    draft.apply(primitive("sort"), atoms, dimension=dimension, num_keys=keys, is_stable=True)
 
 
 def _windows(draft: Draft) -> None:

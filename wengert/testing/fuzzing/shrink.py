@@ -117,9 +117,7 @@ def _fewer_equations(case: Case) -> Iterator[Case | None]:
     count = len(program.equations)
     if count > 2:  # cut off the beginning, by halves and quarters
         for start in sorted({count // 2, count // 4, 3 * count // 4} - {0}):
-            yield remade(
-                program, case.values, program.equations[start:], program.outputs
-            )
+            yield remade(program, case.values, program.equations[start:], program.outputs)
     for i in range(count):
         kept = program.equations[:i] + program.equations[i + 1 :]
         yield remade(program, case.values, kept, program.outputs)
