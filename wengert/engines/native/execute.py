@@ -91,6 +91,7 @@ class NativeProgram(NativeCallable, native=True):
             raw=raw,
             failure=compiled.failure,
             keep=compiled,
+            cell=compiled.cell_address,
         )
 
 

@@ -69,6 +69,7 @@ class Specialisation:
       raw: whether arguments and results are NumPy values instead of arrays.
       failure: the exception that a status other than 0 stands for, given that and the inputs.
       keep: objects that must live as long as the entry may run.
+      cell: where the address of the entry is found at each call, if it may change.
     """
 
     entry: int
@@ -84,6 +85,7 @@ class Specialisation:
     raw: bool = False
     failure: Callable[[int, list[Any]], BaseException] | None = None
     keep: Any = None
+    cell: int = 0
 
 
 class Descriptor:
@@ -111,7 +113,7 @@ class Descriptor:
                 keywords=self.memory([self.object(k) for k in specialisation.arguments[1]]),
                 guard_count=len(guards.records),
                 guards=self.records(guards.records),
-                entry=specialisation.entry,
+                entry=specialisation.cell or self.memory([specialisation.entry]),
                 releases_lock=int(specialisation.long),
                 constant_count=len(specialisation.constants),
                 constants=self.memory(list(specialisation.constants)),

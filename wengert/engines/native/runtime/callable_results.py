@@ -96,7 +96,11 @@ def execute(f: Function) -> None:
     with f.when(f.differ(releases, f.number(0))):
         f.store(f.python("PyEval_SaveThread", f.pointer), thread)
     place = f.load_pointer(arena)
-    status = f.through(SPECIALISATION, specialisation, "entry", f.i64, inputs, outputs, place)
+    cell = f.link(SPECIALISATION, specialisation, "entry")  # better code may come into it
+    status = f.builder.call(
+        f.load(cell, 0, f.function_pointer(f.i64, inputs, outputs, place)),
+        [inputs, outputs, place],
+    )
     saved = f.load_pointer(thread)
     with f.when(f.differ(saved, f.null)):
         f.python("PyEval_RestoreThread", ir.VoidType(), saved)

@@ -166,10 +166,15 @@ class Function:
             function = ir.Function(self.module, type_, symbol)
         return self.builder.call(function, args)
 
+    @staticmethod
+    def function_pointer(result: Any, *args: Any) -> Any:
+        """The type of a pointer to a function of values like these."""
+        return ir.PointerType(ir.FunctionType(result, [a.type for a in args]))
+
     def through(self, record: Record, pointer: Any, name: str, result: Any, *args: Any) -> Any:
         """Call the function whose address a record holds."""
-        type_ = ir.FunctionType(result, [a.type for a in args])
-        address = self.load(pointer, record.offset(name), ir.PointerType(type_))
+        type_ = self.function_pointer(result, *args)
+        address = self.load(pointer, record.offset(name), type_)
         return self.builder.call(address, args)
 
     def call(self, name: str, *args: Any) -> Any:
