@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench parity lint docs clean
+.PHONY: demo test bench parity accuracy lint docs clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ bench: $(VENV)/.peers
 
 parity: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.parity
+
+accuracy: $(STAMP)
+	$(BIN)/python -m benchmarks.accuracy
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_tables.py

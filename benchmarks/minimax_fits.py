@@ -179,7 +179,7 @@ FITS: dict[str, Fit] = {
         weight=lambda u: 1,
     ),
     "quantile_near": Fit(
-        lambda s: _quantile(s) / s - 1, 1.44, 4.51, (None, (8, 8)), weight=lambda s: 1
+        lambda s: _quantile(s) / s - 1, 1.44, 4.51, (None, (7, 8)), weight=lambda s: 1
     ),
     "quantile_far": Fit(
         lambda s: _quantile(s) / s - 1,

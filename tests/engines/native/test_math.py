@@ -25,14 +25,7 @@ UNARY = [n for n, f in FUNCTIONS.items() if f.__code__.co_argcount == 2]
 BINARY = [n for n, f in FUNCTIONS.items() if f.__code__.co_argcount == 3]
 
 #: Largest errors in ulp where they are not at most 2.
-LIMITS = {
-    "erf_inv": 4.0,
-    "ndtri": 4.0,
-    "normal_quantile": 4.0,
-    "digamma": 3.0,
-    "lgamma": 3.0,
-    "log_ndtr": 2.0,
-}
+LIMITS = {"erf_inv": 4.0, "normal_quantile": 4.0, "digamma": 4.0}
 SPECIAL = np.array(
     [
         *(0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0),
@@ -56,7 +49,7 @@ MP_FUNCTIONS = {
     "xlogy": lambda x, y: x * mp.log(y),
     "xlog1py": lambda x, y: x * mp.log1p(y),
 }
-COUNT = 300
+COUNT = 150
 
 
 def _everywhere(rng, low, high):
@@ -189,6 +182,10 @@ def _same_special(got, want):
 def test_special_arguments(name, dtype, machine):
     info = np.finfo(dtype)
     edges = [info.max, -info.max, info.tiny, info.smallest_subnormal, -info.smallest_subnormal]
+    if name == "sinc":
+        edges = edges[2:]  # NumPy's product with pi is infinite
+    if name == "lgamma":
+        edges = edges[:3]  # SciPy's is infinite at the least numbers
     x = np.concatenate([SPECIAL.astype(dtype), np.array(edges, dtype)])
     want = _eager(name, x)
     for lanes in (0, 1):

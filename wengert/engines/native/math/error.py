@@ -15,9 +15,11 @@ import math
 from typing import Any
 
 from wengert.engines.native.math.exponential import exp_with_error
-from wengert.engines.native.math.logarithm import log, log1p, natural, one_plus
+from wengert.engines.native.math.logarithm import log1p, log_in_two, natural, one_plus
 from wengert.engines.native.math.parts import (
+    decompose_normal,
     fast_two_sum,
+    format_of,
     horner,
     nearest,
     polynomial,
@@ -40,13 +42,13 @@ def _erfcx(v: Vectors, x: Any, scale: float) -> tuple[Any, Any]:
         y = scaled(v, v.widen(x), factor)
         above, below = quotient(v, y, table(v, y, "erfcx_single"))
         return v.narrow(v.div(above, below)), None
+    y, y_low = (x, None) if scale == 1.0 else two_product(v, x, v.constant(factor, x))
     # (75/128 + rest) / (y + 23/64), where the rest is some percents
-    above, below = quotient(v, scaled(v, x, factor), table(v, x, "erfcx_rest"))
+    above, below = quotient(v, y, table(v, x, "erfcx_rest"))
     top, top_rest = fast_two_sum(v, v.constant(75 / 128, x), v.div(above, below))
-    shift = v.constant(23 / 64, x)
-    bottom = v.fma(x, v.constant(factor, x), shift)
-    error = v.fma(x, v.constant(factor, x), v.sub(shift, bottom))
-    error = v.fma(x, v.constant(factor_low, x), error)
+    bottom, error = fast_two_sum(v, y, v.constant(23 / 64, x))
+    if y_low is not None:
+        error = v.add(error, v.fma(x, v.constant(factor_low, x), y_low))
     y = v.div(top, bottom)
     # what the quotient, top and bottom lack, over the bottom; the top is about 0.585
     lacking = v.add(v.fma(v.neg(y), bottom, top), v.fma(v.neg(error), y, top_rest))
@@ -125,41 +127,61 @@ def _normal_inner(v: Vectors, x: Any) -> Any:
 
 
 def log_ndtr(v: Vectors, x: Any) -> Any:
-    """Logarithm of `ndtr`; on the left -x**2/2 + log(erfcx(-x/sqrt(2)) / 2)."""
+    """Logarithm of `ndtr`; on the left -x**2/2 + log(exp(x**2/2) ndtr(x)).
+
+    float32 by way of float64.
+    """
+    if not v.is_double(x):
+        return v.narrow(log_ndtr(v, v.widen(x)))
     size = v.fabs(x)
-    one, bounded = v.constant(1.0, x), v.fmin(v.constant(39.0, x), size)
-    scaled_tail, _ = _erfcx(v, bounded, 0.5)
     inner = _normal_inner(v, v.neg(size))
     right = v.neg(where(v, "le", size, 1.0, inner, _normal_tail(v, size)))
-    less = where(v, "lt", x, 0.0, v.sub(inner, one), right)
-    less = where(v, "lt", x, -1.0, v.fma(scaled_tail, v.constant(0.5, x), v.neg(one)), less)
-    f, e, _ = one_plus(v, less)
-    y = natural(v, f, e)
+    left = where(v, "lt", x, -1.0, _scaled_tail(v, size), inner)
+    m, e = decompose_normal(v, left)
+    f, e_right, _ = one_plus(v, right)
+    f = where(v, "lt", x, 0.0, shifted(v, m, -1.0), f)
+    y = natural(v, f, where(v, "lt", x, 0.0, e, e_right))
     square, error = two_product(v, scaled(v, x, -0.5), x)
     error = where(v, "gt", square, -math.inf, error, 0.0)
-    left = v.add(square, v.add(error, y))
-    return where(v, "lt", x, -1.0, left, y)
+    y = where(v, "lt", x, -1.0, v.add(square, v.add(error, y)), y)
+    return v.neg(v.fabs(y))  # -0.0 on the right
+
+
+def _scaled_tail(v: Vectors, size: Any) -> Any:
+    """exp(size**2 / 2) ndtr(-size) for any size above 1, in float64."""
+    limit = 39.0
+    near, _ = _erfcx(v, v.fmin(v.constant(limit, size), size), 0.5)
+    inverse = v.div(v.constant(1.0, size), size)
+    # the asymptotic series: 1 - 1/x**2 + 3/x**4 - ...
+    series = polynomial(v, v.mul(inverse, inverse), [1.0, -1.0, 3.0, -15.0, 105.0, -945.0])
+    far = v.mul(scaled(v, inverse, 1 / math.sqrt(2 * math.pi)), series)
+    # a positive normal number, also where it would be too small
+    far = v.fmax(far, v.constant(format_of(v, size).least, size))
+    return where(v, "gt", size, limit, far, scaled(v, near, 0.5))
 
 
 # -- quantiles ---------------------------------------------------------------------------------
 
 
-def _central(v: Vectors, x: Any, scale: float) -> Any:
-    """erf_inv times a scale for |x| up to 3/4, in float64."""
-    u = v.fma(x, x, v.constant(-0.5625, x))
-    above, below = quotient(v, u, table(v, x, "erf_inv"))
-    x = x if scale == 1.0 else scaled(v, x, scale)
-    return v.fma(x, v.div(above, below), x)
+def _central(v: Vectors, x: Any) -> Any:
+    """erf_inv(x) / x - 1 for |x| up to 3/4, in float64."""
+    above, below = quotient(v, v.fma(x, x, v.constant(-0.5625, x)), table(v, x, "erf_inv"))
+    return v.div(above, below)
 
 
 def _upper_quantile(v: Vectors, q: Any, square: float) -> Any:
     """For q up to 1/8, in float64: sqrt(square) times the x for which ndtr(-x) is q."""
-    s = v.sqrt(scaled(v, log(v, q), -square))
+    high, low = (scaled(v, part, -square) for part in log_in_two(v, q))
+    s = v.sqrt(v.add(high, low))
+    rest = v.add(v.fma(v.neg(s), s, high), low)
+    rest = v.mul(rest, v.div(v.constant(0.5, s), s))
     t = s if square == 1.0 else scaled(v, s, 1 / math.sqrt(square))
     near = v.compare("lt", t, v.constant(4.5, s))
     first, second = (quotient(v, t, table(v, s, f"quantile_{n}")) for n in ("near", "far"))
     above, below = (v.select(near, a, b) for a, b in zip(first, second, strict=True))
-    return where(v, "eq", q, 0.0, math.inf, v.fma(s, v.div(above, below), s))
+    y = v.add(s, v.fma(s, v.div(above, below), rest))
+    y = where(v, "eq", q, 0.0, math.inf, y)
+    return where(v, "ge", q, 0.0, y, math.nan)
 
 
 def erf_inv(v: Vectors, x: Any) -> Any:
@@ -169,7 +191,7 @@ def erf_inv(v: Vectors, x: Any) -> Any:
     size = v.fabs(x)
     q = scaled(v, v.sub(v.constant(1.0, x), size), 0.5)
     far = v.copysign(_upper_quantile(v, q, 0.5), x)
-    return where(v, "le", size, 0.75, _central(v, x, 1.0), far)
+    return where(v, "le", size, 0.75, v.fma(x, _central(v, x), x), far)
 
 
 def ndtri(v: Vectors, p: Any) -> Any:
@@ -177,7 +199,10 @@ def ndtri(v: Vectors, p: Any) -> Any:
     if not v.is_double(p):
         return v.narrow(ndtri(v, v.widen(p)))
     middle = shifted(v, p, -0.5)
-    near = _central(v, v.add(middle, middle), math.sqrt(2.0))
+    twice = v.add(middle, middle)
+    root, rest = two_product(v, twice, v.constant(2 * _SQRT_HALF[0], p))
+    rest = v.fma(twice, v.constant(2 * _SQRT_HALF[1], p), rest)
+    near = v.add(root, v.fma(root, _central(v, twice), rest))
     left = v.compare("lt", p, v.constant(0.5, p))
     far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)), 1.0)
     far = v.select(left, v.neg(far), far)

@@ -41,12 +41,13 @@ def lgamma(v: Vectors, x: Any) -> Any:
     d = _less_one(v, a)
     above, below = quotient(v, d, table(v, x, "lgamma"))
     near = v.div(v.mul(v.mul(d, shifted(v, d, -1.0)), above), below)
-    near = v.sub(near, where(v, "lt", a, 1.0, logarithm, 0.0))
+    near = v.sub(near, where(v, "lt", a, 1.0, logarithm, -0.0))
     y = where(v, "le", a, 4.0, near, _stirling(v, a, logarithm))
     r = v.sub(a, v.rint(a))
     reflected = v.sub(v.neg(log(v, v.fabs(v.mul(_sine_over_pi(v, r), a)))), y)
+    reflected = where(v, "eq", r, 0.0, math.inf, reflected)
     y = where(v, "lt", x, 0.0, reflected, y)
-    return where(v, "eq", a, math.inf, math.inf, y)
+    return where(v, "eq", a, math.inf, x, y)
 
 
 def _stirling(v: Vectors, x: Any, logarithm: Any) -> Any:
@@ -73,7 +74,8 @@ def digamma(v: Vectors, x: Any) -> Any:
     r = v.sub(x, v.rint(x))
     cosine = _sine_over_pi(v, v.sub(v.constant(0.5, x), v.fabs(r)))
     cotangent = scaled(v, v.div(cosine, _sine_over_pi(v, r)), math.pi)
-    return v.select(negative, v.sub(y, cotangent), y)
+    reflected = where(v, "eq", r, 0.0, math.nan, v.sub(y, cotangent))
+    return v.select(negative, reflected, y)
 
 
 def _digamma_far(v: Vectors, x: Any) -> Any:

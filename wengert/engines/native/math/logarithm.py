@@ -66,6 +66,15 @@ def natural(v: Vectors, f: Any, e: Any, rest: Any = None) -> Any:
     return v.fma(e, v.constant(high, f), v.sub(f, drop))
 
 
+def log_in_two(v: Vectors, x: Any) -> tuple[Any, Any]:
+    """The natural logarithm of positive numbers, and what it lacks."""
+    m, e = decompose(v, x)
+    f = shifted(v, m, -1.0)
+    step, step_low = parts(v, x, "ln2")
+    high, rest = fast_two_sum(v, scaled(v, e, step), f)  # e is 0, or at least 1
+    return high, v.sub(rest, v.fma(e, v.constant(-step_low, x), _drop(v, f)))
+
+
 def log2(v: Vectors, x: Any) -> Any:
     """Logarithm to base 2."""
     m, e = decompose(v, x)
@@ -165,8 +174,8 @@ def logaddexp2(v: Vectors, x: Any, y: Any) -> Any:
     """log2(2**x + 2**y), without overflow."""
     larger, gap = _larger_and_gap(v, x, y)
     f, e, _ = one_plus(v, exp2(v, gap))
-    log2e = v.constant(1 / math.log(2), x)
-    return _unless_nan(v, x, y, v.fma(natural(v, f, e), log2e, larger))
+    high, low = _times(v, f, "log2")
+    return _unless_nan(v, x, y, v.add(larger, v.add(v.add(e, high), low)))
 
 
 def _larger_and_gap(v: Vectors, x: Any, y: Any) -> tuple[Any, Any]:

@@ -22,7 +22,6 @@ from wengert.engines.native.math.parts import (
     scaled,
     table,
     tiny_as_is,
-    where,
 )
 from wengert.engines.native.vectors import Vectors
 
@@ -131,5 +130,4 @@ def sinc(v: Vectors, x: Any) -> Any:
     far = v.fma(s, ratio, v.mul(error, ratio))
     far = v.select(odd, v.neg(far), far)
     inner = v.compare("eq", whole, v.constant(0.0, x))
-    far = where(v, "eq", v.fabs(x), math.inf, 0.0, far)
     return v.select(inner, s, far)
