@@ -1,7 +1,9 @@
 """Operations that are one step of their own: calls of BLAS and LAPACK, and loops of their own.
 
 Every module here has a table `OPERATIONS` from names of primitives to emitters, and where
-an emitter cannot do all dtypes and parameters, a table `SUPPORTS` of predicates.
+an emitter cannot do all dtypes and parameters, a table `SUPPORTS` of predicates. Modules are
+imported when a program first has one of their primitives, by the list below (a test compares
+it with the tables).
 """
 
 from __future__ import annotations
@@ -9,49 +11,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
-from wengert.engines.native.library import (
-    blas,
-    convolve,
-    cumulative,
-    extremum,
-    fourier,
-    lapack,
-    random_bits,
-    scatter,
-    sort,
-    spectral,
-    windows,
-)
 
 #: `emit(code, equation, operands, results)`, see `code.Buffer`.
 Emit = Callable[..., None]
 
-_MODULES: tuple[Any, ...] = (
-    blas,
-    convolve,
-    cumulative,
-    extremum,
-    fourier,
-    lapack,
-    random_bits,
-    scatter,
-    sort,
-    spectral,
-    windows,
-)
+#: module -> the primitives that it can do.
+MODULES: dict[str, str] = {
+    "blas": "dot_general",
+    "convolve": "conv_general_dilated",
+    "cumulative": "cumsum cumprod cummax cummin cumlogsumexp linear_recurrence",
+    "extremum": "argmax argmin",
+    "fourier": "fft",
+    "lapack": "cholesky triangular_solve lu pivots_to_permutation factored_solve solve inv det "
+    "slogdet qr",
+    "random_bits": "random_seed random_split random_fold_in random_bits",
+    "scatter": "scatter scatter_add scatter_mul scatter_max scatter_min gather dynamic_slice "
+    "dynamic_update_slice slice_positions scatter_winners",
+    "sort": "sort top_k searchsorted scatter_order",
+    "spectral": "svd eigh eig",
+    "windows": "reduce_window_max reduce_window_min reduce_window_sum windows overlap_add",
+}
 
-_OPERATIONS: dict[str, tuple[Emit, Callable[[Equation], bool] | None]] = {
-    name: (emit, getattr(module, "SUPPORTS", {}).get(name))
-    for module in _MODULES
-    for name, emit in module.OPERATIONS.items()
+_MODULE_OF: dict[str, Any] = {
+    primitive: lazy_module(f"{__name__}.{module}")
+    for module, primitives in MODULES.items()
+    for primitive in primitives.split()
 }
 
 
 def find_operation(equation: Equation) -> Emit | None:
     """The emitter for an equation, or None where the engine has none."""
-    found = _OPERATIONS.get(equation.primitive.name)
-    if found is None:
+    name = equation.primitive.name
+    module = _MODULE_OF.get(name)
+    if module is None:
         return None
-    emit, supports = found
-    return emit if supports is None or supports(equation) else None
+    emit: Emit = module.OPERATIONS[name]
+    supports: dict[str, Callable[[Equation], bool]] = getattr(module, "SUPPORTS", {})
+    return emit if name not in supports or supports[name](equation) else None
