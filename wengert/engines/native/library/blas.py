@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,11 @@ from wengert.engines.native.library.common import (
     load,
     store,
 )
+from wengert.engines.native.library.contraction import Choice, Contraction, Dim
 from wengert.engines.native.library.layout import Loop, Matrices, Product, plan
 from wengert.engines.native.library.small_dot import Arithmetic, emit_small_dot, is_direct
-from wengert.engines.native.library.transposed import copy_transposed
+from wengert.engines.native.library.tiles import Pointers, emit_contraction
+from wengert.engines.native.library.transposed import copy_strided, copy_transposed
 from wengert.engines.native.runtime import blas_threads
 
 ir = lazy_module("llvmlite.ir")
@@ -52,6 +55,11 @@ _BLOCKS = 8
 #: Rows or columns of a product that one block has at least, and multiplications.
 _LEAST_ROWS = 32
 _LEAST_WORK = 1 << 20
+#: Products that our tiles do better than BLAS where they are many: contracted size, and work.
+_DEEP = 512
+_CACHED = 1 << 23
+#: Bytes from row to row below which a cache has places for all of them.
+_NEAR = 512
 #: Products from which each is left whole.
 _FEW = 4
 
@@ -133,12 +141,16 @@ def emit_product(
         _emit_elementwise(code, a, b, c, product.loops[0].size, dtype)
         return
 
-    def inner(code: Code, a: Any, b: Any, c: Any) -> None:
+    def inner(code: Code, a: Any, b: Any, c: Any, *_: Any) -> None:
         emit(code, a, b, c, product.matrices, dtype)
 
     def divided(code: Code, a: Any, b: Any, c: Any) -> None:
         emit_divided(code, a, b, c, product.matrices, dtype)
 
+    if not inline and rounds >= _FEW and _is_tiled(product.matrices, dtype):
+        memory = n * k * dtype.itemsize if _panel(code, product.matrices, dtype) else 0
+        _split(code, product.loops, (a, b, c), dtype, partial(_tiled, product.matrices), memory)
+        return
     alone = inline or blas_threads.available()
     with single_threaded(code, needed=not inline):
         if rounds >= _FEW and alone and rounds * m * n * k >= _SPLIT:
@@ -176,6 +188,45 @@ def _is_inline(shape: Matrices, dtype: DType) -> bool:
     if 1 in (shape.m, shape.n):
         return shape.m * shape.n * shape.k <= _INLINE_VECTOR
     return shape.m * shape.n * shape.k <= _INLINE_MATRIX * (16 if shape.k <= _SHALLOW else 1)
+
+
+def _is_tiled(shape: Matrices, dtype: DType) -> bool:
+    """Whether one of many products fits the caches, and our tiles do better than BLAS."""
+    real = dtypes.is_floating(dtype)
+    return (
+        real and shape.n >= 16 and shape.k <= _DEEP and shape.m * shape.n * shape.k <= _CACHED
+    )
+
+
+def _panel(code: Code, shape: Matrices, dtype: DType) -> int:
+    """Columns that a panel of the right operand has, or 0 where it is used as it lies."""
+    width = 4 * full_lanes(code, dtype)
+    near = shape.b_column == 1 and shape.b_row * dtype.itemsize < _NEAR
+    if near or (shape.b_column == 1 and (shape.m < _LEAST_ROWS or shape.n % width)):
+        return 0
+    return shape.n if shape.n % width else width
+
+
+def _tiled(
+    shape: Matrices, code: Code, a: Any, b: Any, c: Any, memory: Any, dtype: DType
+) -> None:
+    """`c = a @ b` by tiles, with columns of `b` brought together in panels where that pays."""
+    m, n, k = shape[:3]
+    columns, step = (Dim(n, 0, 1, 1),), shape.b_row
+    width = _panel(code, shape, dtype)
+    if width:
+        order = [(n // width, width * shape.b_column), (k, step), (width, shape.b_column)]
+        copy_strided(code, b, memory, order, dtype)
+        b, step = memory, width
+        columns = (Dim(n // width, 0, k * width, width), Dim(width, 0, 1, 1))
+    contraction = Contraction(
+        (),
+        (Dim(m, shape.a_row, 0, shape.c_row),),
+        columns,
+        (Dim(k, shape.a_column, step, 0),),
+    ).simplified()
+    choice = Choice("right", len(contraction.right) - 1, 0.0)
+    emit_contraction(code, contraction, choice, Pointers(a, b, c), dtype, False)
 
 
 def _copied(code: Code, source: Any, shape: Sequence[int], order: Any, dtype: DType) -> Any:
@@ -232,25 +283,36 @@ def _split(
     pointers: Sequence[Any],
     dtype: DType,
     inner: Callable[..., None],
+    memory: int = 0,
 ) -> None:
-    """The same, with the rounds of the longest loop in blocks for all threads."""
+    """The same, with the rounds of the longest loop in blocks for all threads.
+
+    Args:
+      inner: gets also a pointer to `memory` bytes of its block, and the dtype.
+    """
     place = max(range(len(loops)), key=lambda i: loops[i].size)
     longest, others = loops[place], [*loops[:place], *loops[place + 1 :]]
     chunk = -(-longest.size // _BLOCKS)
     blocks = -(-longest.size // chunk)
+    memory = -(-memory // 64) * 64
 
     def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
         first = code.builder.mul(block, code.int64(chunk))
         last = code.builder.add(first, code.int64(chunk))
+        own = code.offset(captured[3], block, memory)
         if longest.size % chunk:
             size = code.int64(longest.size)
             short = code.builder.icmp_signed("<", last, size)
             last = code.builder.select(short, last, size)
-        with code.loop(last, first) as i:
-            moved = _moved(code, longest, i, captured, dtype)
-            _looped(code, others, moved, dtype, inner)
 
-    code.parallel("products", blocks, pointers, body)
+        def one(code: Code, a: Any, b: Any, c: Any) -> None:
+            inner(code, a, b, c, own, dtype)
+
+        with code.loop(last, first) as i:
+            moved = _moved(code, longest, i, captured[:3], dtype)
+            _looped(code, others, moved, dtype, one)
+
+    code.parallel("products", blocks, [*pointers, code.scratch(memory * blocks)], body)
 
 
 def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
@@ -269,10 +331,11 @@ def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DTy
 
     def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
         start = code.builder.mul(block, code.int64(chunk))
-        moved = _moved(code, Loop(size, *steps), start, captured, dtype)
+        at, bt, ct = _moved(code, Loop(size, *steps), start, captured, dtype)
         last = code.builder.icmp_signed("==", block, code.int64(blocks - 1))
         count = code.builder.select(last, *(code.int32(n) for n in reversed(counts)))
-        emit_blas(code, *moved, shape, dtype, **{"m" if by_rows else "n": count})
+        m, n = (count, None) if by_rows else (None, count)
+        emit_blas(code, at, bt, ct, shape, dtype, m, n)
 
     code.parallel("product", blocks, [a, b, c], body)
 

@@ -61,9 +61,19 @@ def moved(code: Code, pointers: Pointers, dim: Dim, index: Any, nbytes: int) -> 
 
 
 def emit_contraction(
-    code: Code, contraction: Contraction, choice: Choice, pointers: Pointers, dtype: DType
+    code: Code,
+    contraction: Contraction,
+    choice: Choice,
+    pointers: Pointers,
+    dtype: DType,
+    threads: bool = True,
 ) -> None:
-    """Append a contraction of real numbers; the result is dense, in any order of dimensions."""
+    """Append a contraction of real numbers.
+
+    Args:
+      pointers: the result is dense, in any order of dimensions.
+      threads: whether it may be split; not in code that is part of a split already.
+    """
     if choice.kind == "left":
         contraction, pointers = (
             contraction.swapped(),
@@ -74,7 +84,7 @@ def emit_contraction(
     )
     if kernel.outside is not None:
         code.fill_zero(pointers.out, contraction.outputs * dtype.itemsize)
-    _Loops(code, kernel, dtype).emit(pointers)
+    _Loops(code, kernel, dtype).emit(pointers, threads)
 
 
 class _Loops:
@@ -83,7 +93,7 @@ class _Loops:
     def __init__(self, code: Code, kernel: Any, dtype: DType) -> None:
         self.code, self.kernel, self.dtype = code, kernel, dtype
 
-    def emit(self, pointers: Pointers) -> None:
+    def emit(self, pointers: Pointers, threads: bool) -> None:
         """All rounds, split over threads where that pays."""
         outer = self.kernel.outer
         # the smallest number of leading loops with enough rounds to share
@@ -92,7 +102,7 @@ class _Loops:
             len(outer),
         )
         split, inner = outer[:depth], outer[depth:]
-        if self.kernel.products < _SPLIT or not split:
+        if self.kernel.products < _SPLIT or not split or not threads:
             self.rounds(self.code, pointers, split, inner)
             return
         total = math.prod(d.size for d in split)
