@@ -129,7 +129,7 @@ class Context:
         builder.position_at_end(after)
 
     def owned(self, code: Code) -> Any:
-        """A place for a pointer to memory of `libc.realloc`, which no way out leaves behind."""
+        """A place for a pointer to memory of the allocator, which no way out leaves behind."""
         place = code.reserve(code.pointer_type)
         entry = code.builder.function.entry_basic_block
         with code.builder.goto_block(entry):
@@ -141,7 +141,7 @@ class Context:
     def free_owned(self, code: Code, place: Any) -> None:
         """Free the memory of such a place."""
         pointer = code.builder.load(place, typ=code.pointer_type)
-        code.call("libc.free", ir.VoidType(), [pointer])
+        code.call("memory.release", ir.VoidType(), [pointer])
         code.builder.store(ir.Constant(code.pointer_type, None), place)
 
     def finish(self, code: Code) -> None:
