@@ -13,6 +13,8 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/python examples/run_demo.py
+	$(BIN)/python examples/digits.py
+	$(BIN)/python examples/oscillator.py
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2

@@ -6,10 +6,7 @@ and in machine code. The optimizer is a `while_loop` too: the whole fit is one n
 Run it with `python examples/oscillator.py`; the plot goes to `build/oscillator.png`.
 """
 
-from __future__ import annotations
-
 import time
-from functools import partial
 
 import numpy as np
 import pictures
@@ -18,8 +15,7 @@ import wengert as wg
 import wengert.numpy as wnp
 from wengert import lax
 
-NAMES = ("zeta", "omega", "start")
-TRUTH = np.array([0.08, 2.0, 1.5])  # float64 stays float64
+TRUTH = np.array([0.08, 2.0, 1.5])  # zeta, omega, start; float64 stays float64
 GUESS = np.array([0.3, 1.6, 1.0])
 NOISE = 0.05
 TIMES = np.linspace(0.25, 12.0, 48)
@@ -39,20 +35,17 @@ ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 
 def advance(slope, y, t, size, end, tolerance=1e-7):
     """The solution of `y' = slope(y)` at `end`, from `y` at `t`, and the next step's size."""
 
-    def combine(weights, slopes):
-        return sum(w * k for w, k in zip(weights, slopes, strict=True) if w)
-
     def step(state):
         t, y, size = state
         last = size >= end - t
         h = wnp.where(last, end - t, size)
         slopes = [slope(y)]
         for row in STAGES:
-            new = y + h * combine(row, slopes)
+            new = y + h * (np.array(row) @ wnp.stack(slopes))
             slopes.append(slope(new))
         allowed = tolerance * (1 + wnp.maximum(abs(y), abs(new)))
-        error = wnp.sqrt(wnp.mean((h * combine(ERROR, slopes) / allowed) ** 2))
-        error = lax.stop_gradient(error)  # how steps are chosen is no part of the model
+        error = h * (np.array(ERROR) @ wnp.stack(slopes)) / allowed
+        error = lax.stop_gradient(wnp.sqrt(wnp.mean(error**2)))  # the model knows no steps
         good = error <= 1
         better = h * wnp.clip(0.9 * error**-0.2, 0.2, 5.0)
         size = wnp.where(good & last, size, better)  # a step cut short teaches nothing
@@ -62,8 +55,7 @@ def advance(slope, y, t, size, end, tolerance=1e-7):
     def unfinished(state):
         return (state[0] < end) & (state[2] > 1e-9)  # also ends where all is NaN
 
-    _, y, size = lax.while_loop(unfinished, step, (t, y, size))
-    return y, size
+    return lax.while_loop(unfinished, step, (t, y, size))[1:]
 
 
 def positions(params, times):
@@ -77,19 +69,17 @@ def positions(params, times):
         y, size = advance(slope, *state, end)
         return (y, end, size), y[0]
 
-    at_rest = wnp.stack([start, wnp.zeros_like(start)])
-    return lax.scan(to_next, (at_rest, np.float64(0), np.float64(0.1)), times)[1]
+    return lax.scan(to_next, (wnp.stack([start, 0 * start]), 0.0, 0.1), times)[1]
 
 
-def loss(times, data, params):
+def loss(params, times, data):
     """Mean squared error."""
     return wnp.mean((positions(params, times) - data) ** 2)
 
 
 def fit(params, times, data, most=40):
     """BFGS with backtracking: the parameters, and the losses on the way, NaN after the last."""
-    objective = partial(loss, times, data)
-    gradient_of = wg.value_and_grad(objective)
+    gradient_of = wg.value_and_grad(loss)
 
     def step(state):
         x, (value, gradient), inverse, losses, i = state
@@ -97,10 +87,11 @@ def fit(params, times, data, most=40):
         decrease = 1e-4 * (gradient @ direction)
 
         def too_far(rate):
-            return ~(objective(x + rate * direction) <= value + rate * decrease)  # or NaN
+            reached = loss(x + rate * direction, times, data)
+            return ~(reached <= value + rate * decrease)  # true for NaN, too
 
-        rate = lax.while_loop(too_far, lambda rate: rate / 2, np.float64(1))
-        move, after = rate * direction, gradient_of(x + rate * direction)
+        rate = lax.while_loop(too_far, lambda rate: rate / 2, 1.0)
+        move, after = rate * direction, gradient_of(x + rate * direction, times, data)
         change = after[1] - gradient
         curvature = move @ change
         left = np.eye(len(x)) - wnp.outer(move, change) / curvature
@@ -109,14 +100,13 @@ def fit(params, times, data, most=40):
         return x + move, after, inverse, losses.at[i].set(value), i + 1
 
     def unfinished(state):
-        _, (_, gradient), _, _, i = state
-        return (i < most) & (wnp.max(abs(gradient)) > 1e-7)
+        return (state[4] < most) & (wnp.max(abs(state[1][1])) > 1e-7)
 
-    first = gradient_of(params)
+    first = gradient_of(params, times, data)
     inverse = 0.1 * np.eye(len(params)) / wnp.linalg.norm(first[1])
     state = params, first, inverse, np.full(most, np.nan), 0
-    params, _, _, losses, _ = lax.while_loop(unfinished, step, state)
-    return params, losses
+    state = lax.while_loop(unfinished, step, state)
+    return state[0], state[3]
 
 
 def deviations(params, times):
@@ -127,8 +117,7 @@ def deviations(params, times):
 
 def measured(times):
     """What the oscillator with the true parameters does, with noise."""
-    noise = np.random.default_rng(0).normal(size=len(times))
-    return np.asarray(positions(TRUTH, times)) + NOISE * noise
+    return positions(TRUTH, times) + np.random.default_rng(0).normal(0, NOISE, len(times))
 
 
 def fit_with(engine, data, calls):
@@ -145,19 +134,15 @@ def main():
     """Fit with both engines, compare, report and plot; whether all is as it should be."""
     data = measured(TIMES)
     params, native, seconds = fit_with("native", data, calls=10)
-    _, eager, eager_seconds = fit_with("eager", data, calls=1)
+    _, eager, slow = fit_with("eager", data, calls=1)
     errors, gap = wg.jit(deviations)(params, TIMES), abs(native - eager).max()
     print("oscillator: step   native loss        eager loss")
-    for i, both in enumerate(zip(native, eager, strict=True)):
-        print(f"{i:16} {both[0]:18.15f} {both[1]:18.15f}")
-    print(f"largest difference {gap:.1e}")
-    print(f"seconds for the whole fit: native {seconds:.4f}, eager {eager_seconds:.2f}")
-    for name, truth, value, error in zip(NAMES, TRUTH, params, errors, strict=True):
-        print(f"{name:5} = {value:.4f} ± {error:.4f}, in truth {truth}")
-    curves = {"guess": GUESS, "truth": TRUTH, "fit": params}
-    fine = np.linspace(0.01, TIMES[-1], 400)
-    curves = {name: wg.jit(positions)(values, fine) for name, values in curves.items()}
-    pictures.oscillator(TIMES, data, fine, curves, native, eager)
+    for i, losses in enumerate(zip(native, eager, strict=True)):
+        print(f"{i:16} {losses[0]:18.15f} {losses[1]:18.15f}")
+    print(f"largest difference {gap:.1e}; seconds: native {seconds:.4f}, eager {slow:.2f}")
+    for row in zip(("zeta", "omega", "start"), params, errors, TRUTH, strict=True):
+        print("{:5} = {:.4f} ± {:.4f}, in truth {}".format(*row))
+    pictures.oscillator(TIMES, data, positions, (GUESS, TRUTH, params), native, eager)
     return bool((abs(params - TRUTH) <= 3 * errors).all() and gap <= 1e-12)
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+
+import wengert as wg
 
 BUILD = Path(__file__).parent.parent / "build"
 
@@ -41,13 +44,15 @@ def digits(images, answers, native, eager):
     save(figure, "digits.png")
 
 
-def oscillator(times, data, fine, curves, native, eager):
-    """The measured motion with that of several parameters, and the losses."""
+def oscillator(times, data, positions, parameters, native, eager):
+    """The motion as measured, and for parameters (guess, truth, fit); the losses."""
     figure = Figure((11, 4.2), layout="constrained")
     motion, curve = figure.subplots(1, 2, width_ratios=(1.6, 1))
     motion.plot(times, data, "k.", label="measured")
-    for style, (name, values) in zip((":", "-", "--"), curves.items(), strict=True):
-        motion.plot(fine, values, style, label=name)
+    fine = np.linspace(0.01, times[-1], 400)
+    styles = {"guess": ":", "truth": "-", "fit": "--"}
+    for (name, style), values in zip(styles.items(), parameters, strict=True):
+        motion.plot(fine, wg.jit(positions)(values, fine), style, label=name)
     motion.set(xlabel="time", ylabel="position", title="a damped oscillator")
     motion.legend()
     labels = {"xlabel": "BFGS step", "ylabel": "mean squared error", "title": "fit"}
