@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,7 +274,16 @@ exact. `ERRORS[name]` tells the largest weighted error of each approximation.
 from __future__ import annotations
 
 from typing import Any
+
+# fmt: off
 '''
+
+
+def _filled(entry: str) -> str:
+    entry = entry.replace("'", '"')
+    return textwrap.fill(
+        entry, 96, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False
+    )
 
 
 def _write(tables: dict[str, Any], errors: dict[str, str]) -> None:
@@ -289,10 +299,10 @@ def _write(tables: dict[str, Any], errors: dict[str, str]) -> None:
         ("ERRORS", "dict[str, str]", errors),
     ):
         lines.append(f"{title}: {kind} = {{")
-        lines += [f"    {name!r}: {value!r}," for name, value in sorted(entries.items())]
+        lines += [_filled(f"{name!r}: {value!r},") for name, value in sorted(entries.items())]
         lines.append("}\n")
     path = Path(__file__).parents[1] / "wengert/engines/native/math/coefficients.py"
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def main(names: Sequence[str]) -> None:
