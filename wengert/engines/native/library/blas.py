@@ -134,30 +134,42 @@ def emit_product(
         a = _copied(code, a, lhs, product.a_order, dtype)
     if product.b_order is not None:
         b = _copied(code, b, rhs, product.b_order, dtype)
-    emit = emit_small_dot if inline else emit_blas
-    rounds = math.prod(loop.size for loop in product.loops)
-    m, n, k = product.matrices[:3]
-    if m == n == k == 1 and _is_elementwise(product) and not dtypes.is_complex(dtype):
+    if tuple(product.matrices[:3]) == (1, 1, 1) and _is_elementwise(product, dtype):
         _emit_elementwise(code, a, b, c, product.loops[0].size, dtype)
-        return
+    else:
+        emit_products(code, product.loops, product.matrices, (a, b, c), dtype)
 
-    def inner(code: Code, a: Any, b: Any, c: Any, *_: Any) -> None:
-        emit(code, a, b, c, product.matrices, dtype)
 
-    def divided(code: Code, a: Any, b: Any, c: Any) -> None:
-        emit_divided(code, a, b, c, product.matrices, dtype)
-
-    if not inline and rounds >= _FEW and _is_tiled(product.matrices, dtype):
-        memory = n * k * dtype.itemsize if _panel(code, product.matrices, dtype) else 0
-        _split(code, product.loops, (a, b, c), dtype, partial(_tiled, product.matrices), memory)
+def emit_products(
+    code: Code,
+    loops: Sequence[Loop],
+    matrices: Matrices,
+    pointers: tuple[Any, Any, Any],
+    dtype: DType,
+) -> None:
+    """Append matrix products inside loops, inline, by tiles or by BLAS, on all threads."""
+    inline = _is_inline(matrices, dtype)
+    rounds, work = math.prod(loop.size for loop in loops), math.prod(matrices[:3])
+    many = rounds >= _FEW and rounds * work >= _SPLIT
+    if not inline and rounds >= _FEW and _is_tiled(matrices, dtype):
+        memory = math.prod(matrices[1:3]) * dtype.itemsize
+        memory = memory if _panel(code, matrices, dtype) else 0
+        _split(code, loops, pointers, dtype, partial(_tiled, matrices), memory)
         return
     alone = inline or blas_threads.available()
+    emit = emit_small_dot if inline else emit_blas
+
+    def inner(code: Code, a: Any, b: Any, c: Any, *_: Any) -> None:
+        emit(code, a, b, c, matrices, dtype)
+
+    def divided(code: Code, a: Any, b: Any, c: Any) -> None:
+        emit_divided(code, a, b, c, matrices, dtype)
+
     with single_threaded(code, needed=not inline):
-        if rounds >= _FEW and alone and rounds * m * n * k >= _SPLIT:
-            _split(code, product.loops, (a, b, c), dtype, inner)
+        if many and alone:
+            _split(code, loops, pointers, dtype, inner)
         else:
-            emit_one = inner if inline or not alone else divided
-            _looped(code, product.loops, (a, b, c), dtype, emit_one)
+            _looped(code, loops, pointers, dtype, inner if inline or not alone else divided)
 
 
 @contextmanager
@@ -212,7 +224,8 @@ def _tiled(
 ) -> None:
     """`c = a @ b` by tiles, with columns of `b` brought together in panels where that pays."""
     m, n, k = shape[:3]
-    columns, step = (Dim(n, 0, 1, 1),), shape.b_row
+    columns: tuple[Dim, ...] = (Dim(n, 0, 1, 1),)
+    step = shape.b_row
     width = _panel(code, shape, dtype)
     if width:
         order = [(n // width, width * shape.b_column), (k, step), (width, shape.b_column)]
@@ -238,8 +251,9 @@ def _copied(code: Code, source: Any, shape: Sequence[int], order: Any, dtype: DT
 # -- loops -----------------------------------------------------------------------------------
 
 
-def _is_elementwise(product: Product) -> bool:
-    return len(product.loops) == 1 and product.loops[0][1:] == (1, 1, 1)
+def _is_elementwise(product: Product, dtype: DType) -> bool:
+    together = len(product.loops) == 1 and product.loops[0][1:] == (1, 1, 1)
+    return together and not dtypes.is_complex(dtype)
 
 
 def _emit_elementwise(code: Code, a: Any, b: Any, c: Any, size: int, dtype: DType) -> None:

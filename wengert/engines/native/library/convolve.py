@@ -21,7 +21,7 @@ from wengert.core.array import Shape
 from wengert.core.dtypes import DType
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
-from wengert.engines.native.library.blas import emit_blas
+from wengert.engines.native.library.blas import emit_products
 from wengert.engines.native.library.common import (
     FLOAT32,
     convert,
@@ -30,8 +30,8 @@ from wengert.engines.native.library.common import (
     is_narrow,
 )
 from wengert.engines.native.library.contraction import Contraction, Dim, choose
-from wengert.engines.native.library.layout import Matrices
-from wengert.engines.native.library.tiles import Pointers, emit_contraction, moved
+from wengert.engines.native.library.layout import Loop, Matrices
+from wengert.engines.native.library.tiles import Pointers, emit_contraction
 from wengert.engines.native.library.transposed import copy_between, copy_strided
 
 #: Blocks that the padded copy is made in.
@@ -172,7 +172,12 @@ def _converted(code: Code, operand: Buffer, work: DType) -> Any:
 def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType) -> None:
     matrices = as_matrices(contraction)
     if matrices is not None and dtypes.is_inexact(dtype) and contraction.products >= _SMALL:
-        _emit_matrices(code, contraction, matrices, pointers, dtype)
+        loops = [
+            Loop(d.size, d.right, d.left, d.out)
+            for d in (*contraction.shared, *contraction.left[:-1])
+        ]
+        operands = pointers.right, pointers.left, pointers.out
+        emit_products(code, loops, matrices, operands, dtype)
         return
     lanes = full_lanes(code, dtype)
     choice = choose(contraction, lanes)
@@ -203,21 +208,6 @@ def as_matrices(contraction: Contraction) -> Matrices | None:
     if not fits or min(columns.size, rows.size, inner.size) < _WORTHWHILE:
         return None
     return Matrices(rows.size, columns.size, inner.size, rows.right, 1, inner.left, 1, rows.out)
-
-
-def _emit_matrices(
-    code: Code, contraction: Contraction, matrices: Matrices, pointers: Pointers, dtype: DType
-) -> None:
-    """A BLAS call for each of what is left over."""
-
-    def loops(dims: Sequence[Dim], pointers: Pointers) -> None:
-        if not dims:
-            emit_blas(code, pointers.right, pointers.left, pointers.out, matrices, dtype)
-            return
-        with code.loop(dims[0].size) as i:
-            loops(dims[1:], moved(code, pointers, dims[0], i, dtype.itemsize))
-
-    loops([*contraction.shared, *contraction.left[:-1]], pointers)
 
 
 def _all(contraction: Contraction) -> tuple[Dim, ...]:
