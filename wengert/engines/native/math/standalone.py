@@ -160,18 +160,19 @@ class Comparison:
 def _error(v: Vectors, function: Callable[..., Any], x: Any) -> Any:
     """How far a float32 function is from the float64 one, in float32 ulps of the result."""
     got, want = v.widen(function(v, x)), function(v, v.widen(x))
-    bits = v.as_bits(want)
-    power = v.as_float(v.builder.and_(bits, v.constant(0x7FF << 52, bits)))
-    ulp = v.mul(v.fmax(power, v.constant(2.0**-126, got)), v.constant(2.0**-23, got))
+    exponent = v.constant(0x7FF << 52, v.as_bits(want))
+    power = v.as_float(v.builder.and_(v.as_bits(want), exponent))
+    power = v.fmin(v.constant(2.0**127, got), v.fmax(power, v.constant(2.0**-126, got)))
+    inverse = v.as_float(
+        v.builder.sub(v.constant((2 * 1023 + 23) << 52, exponent), v.as_bits(power))
+    )
 
     def bounded(y: Any) -> Any:
         # infinity is as far as the number that would come after the largest one
         edge = v.constant(2.0**128, y)
         return v.select(v.compare("gt", v.fabs(y), edge), v.copysign(edge, y), y)
 
-    error = v.div(
-        v.fabs(v.sub(bounded(got), bounded(want))), v.fmin(v.constant(2.0**104, ulp), ulp)
-    )
+    error = v.mul(v.fabs(v.sub(bounded(got), bounded(want))), inverse)
     zero, infinite = v.constant(0.0, got), v.constant(np.inf, got)
     both_nan = v.builder.and_(v.is_nan(got), v.is_nan(want))
     return v.select(both_nan, zero, v.select(v.is_nan(error), infinite, error))
