@@ -26,6 +26,7 @@ ULPS = dict.fromkeys(FUNCTIONS, 4.0) | {
     "reduce_prod": 4.0,
     "logaddexp": 8.0,
     "sinc": 8.0,
+    "complex_abs": 2.0,
     "cumsum": 8.0,
     "cumprod": 8.0,
     "random_gamma_grad": 16.0,

@@ -16,8 +16,17 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.lazy import lazy_module
-from wengert.engines.native import complexes
+from wengert.core.program import Equation, Literal
+from wengert.engines.native import (
+    complexes,
+    elements_bits,
+    elements_calls,
+    elements_complex,
+    elements_division,
+    elements_random,
+)
 from wengert.engines.native.complexes import Pair, part_dtype
+from wengert.engines.native.elements_memory import round_to_16_bits
 from wengert.engines.native.expressions import Apply
 from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
@@ -67,61 +76,6 @@ def _masked_mul(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
     return v.select(hidden, zero, product)
 
 
-def _div(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
-    if _floating(node):
-        return v.div(x, y)
-    signed = _kind(node) == "i"
-    zero = v.compare("eq", y, v.constant(0, y))
-    safe = _safe_divisor(v, x, y, zero, signed)
-    build = v.builder.sdiv if signed else v.builder.udiv
-    return v.select(zero, v.constant(-1, x), build(x, safe))
-
-
-def _safe_divisor(v: Vectors, x: Any, y: Any, zero: Any, signed: bool) -> Any:
-    """The divisor, with 1 where the processor would trap: zeros, and least number over -1."""
-    unsafe = zero
-    if signed:
-        least = v.compare("eq", x, v.constant(1 << (v.bits(x) - 1), x))
-        minus_one = v.compare("eq", y, v.constant(-1, y))
-        unsafe = v.builder.or_(unsafe, v.builder.and_(least, minus_one))
-    return v.select(unsafe, v.constant(1, y), y)
-
-
-def _rem(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
-    signed = _kind(node) == "i"
-    zero = v.compare("eq", y, v.constant(0, y))
-    safe = _safe_divisor(v, x, y, zero, signed)
-    out = v.builder.srem(x, safe) if signed else v.builder.urem(x, safe)
-    return v.select(zero, x, out)
-
-
-def _floor_parts(v: Vectors, node: Apply, x: Any, y: Any) -> tuple[Any, Any]:
-    """Quotient rounded down and remainder of integers; both 0 where the divisor is."""
-    signed = _kind(node) == "i"
-    zero = v.compare("eq", y, v.constant(0, y))
-    safe = _safe_divisor(v, x, y, zero, signed)
-    nothing = v.constant(0, x)
-    if not signed:
-        quotient, remainder = v.builder.udiv(x, safe), v.builder.urem(x, safe)
-    else:
-        quotient, remainder = v.builder.sdiv(x, safe), v.builder.srem(x, safe)
-        below = v.compare("lt", v.builder.xor(x, safe), nothing)
-        inexact = v.compare("ne", remainder, nothing)
-        down = v.builder.and_(below, inexact)
-        one = v.constant(1, x)
-        quotient = v.select(down, v.builder.sub(quotient, one), quotient)
-        remainder = v.select(down, v.builder.add(remainder, safe), remainder)
-    return v.select(zero, nothing, quotient), v.select(zero, nothing, remainder)
-
-
-def _floor_divide(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
-    return _floor_parts(v, node, x, y)[0]
-
-
-def _mod(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
-    return _floor_parts(v, node, x, y)[1]
-
-
 def _reciprocal(v: Vectors, node: Apply, x: Any) -> Any:
     return v.div(v.constant(1.0, x), x)
 
@@ -136,6 +90,8 @@ def _integer_pow(v: Vectors, node: Apply, x: Any) -> Any:
         return _reciprocal(v, node, x)
     if power == 3:
         return _mul(v, node, _held(v, node, _mul(v, node, x, x)), x)
+    if abs(power) > 8 and _floating(node):
+        return FUNCTIONS["pow"](v, x, v.constant(power, x))
     out, base, left = None, x, abs(power)
     while left:  # by repeated squaring
         if left & 1:
@@ -146,6 +102,12 @@ def _integer_pow(v: Vectors, node: Apply, x: Any) -> Any:
     if out is None:
         return v.constant(1, x)
     return _reciprocal(v, node, out) if power < 0 else out
+
+
+def _pow(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
+    if _floating(node):
+        return FUNCTIONS["pow"](v, x, y)
+    return elements_bits.whole_power(v, x, y)
 
 
 def _sqrt(v: Vectors, node: Apply, x: Any) -> Any:
@@ -425,10 +387,10 @@ TABLE: dict[str, Emit] = {
     "mul": _mul,
     "masked_mul": _masked_mul,
     "neg": _neg,
-    "div": _div,
     "reciprocal": _reciprocal,
     "square": _square,
     "integer_pow": _integer_pow,
+    "pow": _pow,
     "sqrt": _sqrt,
     "rsqrt": _rsqrt,
     "abs": _abs,
@@ -464,17 +426,65 @@ TABLE: dict[str, Emit] = {
     "copy": _same,
     "stop_gradient": _same,
     "optimization_barrier": _same,
-}
-
-#: Integers only: what floating operands need has no short form.
-INTEGERS_ONLY: dict[str, Emit] = {
-    "rem": _rem,
-    "floor_divide": _floor_divide,
-    "mod": _mod,
+    "checkpoint_name": _same,
+    "conj": _same,
+    **elements_division.TABLE,
+    **elements_bits.TABLE,
+    **elements_random.TABLE,
 }
 
 #: Functions of floating numbers, from `math`; they take lanes of one dtype.
-FLOATING_ONLY = frozenset({"reciprocal", "sqrt", "rsqrt", "copysign", "heaviside"})
+FLOATING_ONLY = frozenset(
+    "reciprocal sqrt rsqrt copysign heaviside nextafter spacing frexp_mantissa frexp_exponent "
+    "ldexp reduce_precision normal_quantile".split()
+)
+
+
+def is_element(equation: Equation) -> bool:
+    """Whether an equation is elementwise and has code for its dtypes and parameters."""
+    name = equation.primitive.name
+    types = [a.type for a in (*equation.inputs, *equation.outputs) if hasattr(a.type, "dtype")]
+    arrays = [a.type for a in equation.inputs if hasattr(a.type, "dtype")]
+    if not arrays:
+        return False
+    condition = _CONDITIONS.get(name)
+    if condition is not None and not condition(equation):
+        return False
+    if any(dtypes.is_complex(t.dtype) for t in types):
+        return name in elements_complex.TABLE or name == "convert"
+    if name in FUNCTIONS or name in elements_calls.CALLS or name in FLOATING_ONLY:
+        return dtypes.is_floating(arrays[0].dtype) or name == "pow"
+    return name in TABLE
+
+
+def _has_power(equation: Equation) -> bool:
+    """Whether a power is sure to exist: of integers with exponents that are not negative."""
+    _, exponent = equation.inputs
+    dtype = equation.outputs[0].type.dtype
+    if not dtypes.is_integer(dtype) or dtypes.kind(dtype) == "u":
+        return True
+    return isinstance(exponent, Literal) and _number(exponent) >= 0
+
+
+def _number(literal: Literal) -> Any:
+    return getattr(literal.value, "_value", literal.value)
+
+
+def _keeps_size(equation: Equation) -> bool:
+    (x,), (out,) = equation.inputs, equation.outputs
+    sizes = {t.dtype.itemsize for t in (x.type, out.type)}
+    return len(sizes) == 1 and not any(dtypes.is_complex(t.dtype) for t in (x.type, out.type))
+
+
+#: What must hold of an equation beside its dtypes.
+_CONDITIONS: dict[str, Callable[[Equation], bool]] = {
+    "bitcast_convert": _keeps_size,
+    "integer_pow": lambda e: e.params["y"] >= 0 or dtypes.is_inexact(e.outputs[0].type.dtype),
+    "ldexp": lambda e: e.inputs[1].type.dtype != np.uint64,
+    "pow": _has_power,
+    "sinc": lambda e: not e.params.get("order"),
+    "zeta": lambda e: not e.params.get("order"),
+}
 
 #: Costs, in vector operations, of those that are not about one.
 _COSTS = {
@@ -491,25 +501,37 @@ _COSTS = {
     "minimum": 3,
     "clamp": 6,
     "share": 4,
+    "checkpoint_name": 0,
+    "conj": 0,
+    "mod": 40,
+    "rem": 30,
+    "floor_divide": 40,
+    "gcd": 200,
+    "lcm": 200,
+    "ldexp": 12,
+    **dict.fromkeys(("threefry2x32", "random_bits", "random_split", "random_fold_in"), 75),
+    "first_word": 0,
+    "second_word": 0,
 }
 
 
 def cost_of(name: str) -> int:
     """What an operation costs, in vector operations."""
-    return _COSTS.get(name, 25 if name in FUNCTIONS else 1)
+    if name in _COSTS:
+        return _COSTS[name]
+    return 25 if name in FUNCTIONS else 200 if name in elements_calls.CALLS else 1
 
 
 def emit_element(v: Vectors, node: Apply, args: list[Any]) -> Any:
     """Build an elementwise operation on lanes; 16-bit results are rounded to 16 bits."""
     if complexes.is_complex(node) and node.name != "convert":
-        return complexes.TABLE[node.name](v, node, *args)
-    build = TABLE.get(node.name) or (
-        INTEGERS_ONLY.get(node.name) if not _floating(node) else None
-    )
-    if build is not None:
-        out = build(v, node, *args)
-    else:
+        return elements_complex.TABLE[node.name](v, node, *args)
+    build = TABLE.get(node.name)
+    if build is None and node.name in FUNCTIONS:
         out = FUNCTIONS[node.name](v, *args)
+    else:
+        build = build or elements_calls.CALLS[node.name]
+        out = build(v, node, *args)
     if node.dtype.itemsize == 2 and dtypes.is_floating(node.dtype) and node.name not in _EXACT:
         return round_to_16_bits(v, out, node.dtype)
     return out
@@ -517,47 +539,6 @@ def emit_element(v: Vectors, node: Apply, args: list[Any]) -> Any:
 
 #: Operations whose result has no more digits than their operands.
 _EXACT = frozenset(
-    "neg abs select copy stop_gradient optimization_barrier copysign sign".split()
+    "neg abs select copy stop_gradient optimization_barrier checkpoint_name copysign sign "
+    "unit_interval nextafter bitcast_convert reduce_precision frexp_mantissa".split()
 )
-
-
-def round_to_16_bits(v: Vectors, x: Any, dtype: Any) -> Any:
-    """float32 lanes rounded to the numbers of float16 or bfloat16, to the nearest."""
-    return from_memory(v, to_memory(v, x, dtype), dtype)
-
-
-def memory_type(v: Vectors, dtype: Any) -> Any:
-    """The type in which lanes of a dtype are in memory."""
-    kind, size = dtypes.kind(dtype), dtype.itemsize
-    if kind == "f" and size == 2:
-        return v.vector_of(ir.HalfType() if dtype == np.float16 else ir.IntType(16))
-    return v.vector_of(ir.IntType(8)) if kind == "b" else v.type(dtype)
-
-
-def to_memory(v: Vectors, x: Any, dtype: Any) -> Any:
-    """Lanes as they are stored: bools as bytes, 16-bit floats in 16 bits."""
-    type_ = memory_type(v, dtype)
-    if dtypes.kind(dtype) == "b":
-        return v.builder.zext(x, type_)
-    if dtype == np.float16:
-        return v.builder.fptrunc(x, type_)
-    if dtype == dtypes.bfloat16:
-        bits = v.as_bits(x)
-        last = v.builder.and_(v.builder.lshr(bits, v.constant(16, bits)), v.constant(1, bits))
-        rounded = v.builder.add(v.builder.add(bits, v.constant(0x7FFF, bits)), last)
-        quiet = v.builder.or_(bits, v.constant(1 << 22, bits))
-        kept = v.select(v.is_nan(x), quiet, rounded)
-        return v.builder.trunc(v.builder.lshr(kept, v.constant(16, bits)), type_)
-    return x
-
-
-def from_memory(v: Vectors, x: Any, dtype: Any) -> Any:
-    """Lanes as operations take them, from how they are stored."""
-    if dtypes.kind(dtype) == "b":
-        return v.compare("ne", x, v.constant(0, x))
-    if dtype == np.float16:
-        return v.builder.fpext(x, v.vector_of(ir.FloatType()))
-    if dtype == dtypes.bfloat16:
-        wide = v.builder.zext(x, v.vector_of(ir.IntType(32)))
-        return v.as_float(v.builder.shl(wide, v.constant(16, wide)))
-    return x

@@ -17,6 +17,13 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.array import ArrayType, Shape
 from wengert.core.program import Atom, Equation, Literal, Variable
+from wengert.engines.native.elements_random import WORDS
+from wengert.engines.native.expansion_random import (
+    random_bits,
+    random_fold_in,
+    random_split,
+    word,
+)
 from wengert.engines.native.expressions import (
     BOOL,
     INDEX,
@@ -29,7 +36,6 @@ from wengert.engines.native.expressions import (
     Index,
     Interner,
     Kept,
-    Load,
     Node,
     fixed,
     identity,
@@ -119,12 +125,15 @@ class Expansion:
                 node = view(self, equation, index)
             elif equation.primitive.name in COMBINE:
                 node = self._small_reduction(equation, index)
+            elif equation.primitive.name == "threefry2x32":
+                words = self._element(equation, index, WORDS)
+                node = word(self.intern, words, equation.outputs.index(variable))
             else:
-                node = self._element(equation, index)
+                node = self._element(equation, index, equation.outputs[0].type.dtype)
             self._known[key] = node
         return node
 
-    def _element(self, equation: Equation, index: Sequence[Index]) -> Node:
+    def _element(self, equation: Equation, index: Sequence[Index], dtype: Any) -> Node:
         rank = len(index)
         args = []
         for position, atom in enumerate(equation.inputs):
@@ -143,9 +152,7 @@ class Expansion:
                 )
             )
         params = {k: v for k, v in equation.params.items() if k not in ("dtype", "weak")}
-        return self.intern(
-            Apply(equation.primitive.name, args, equation.outputs[0].type.dtype, params)
-        )
+        return self.intern(Apply(equation.primitive.name, args, dtype, params))
 
     def _small_reduction(self, equation: Equation, index: Sequence[Index]) -> Node:
         (atom,), axes = equation.inputs, equation.params["axes"]
@@ -301,19 +308,41 @@ def _merged(
 def _pad(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
     atom, value = equation.inputs
     out = equation.outputs[0].type
-    place, conditions = [], []
-    for i, n, (low, high, _) in zip(
+    if not atom.type.size:
+        return e.atom(value, (), out.dtype)
+    place: list[Index] = []
+    conditions: list[tuple[Index, int, int]] = []
+    for i, n, (low, high, interior) in zip(
         index, atom.type.shape, equation.params["padding_config"], strict=True
     ):
         moved = e.shifted(i, 1, -low)
-        place.append(moved)
-        if low > 0 or high > 0:
+        if interior and n > 1:
+            moved = _between_gaps(e, moved, n, interior + 1, conditions)
+        elif low > 0 or high > 0:
             conditions.append((moved, 0, n))
+        place.append(moved)
     return e.where(
         conditions,
         lambda: e.atom(atom, place),
         lambda: e.atom(value, (), out.dtype),
     )
+
+
+def _between_gaps(
+    e: Expansion, index: Index, n: int, step: int, conditions: list[tuple[Index, int, int]]
+) -> Index:
+    """The position among `n` elements that are `step` apart; appends where there is one."""
+    node = e.as_node(index)
+    if step & (step - 1) == 0:
+        rest = e.integer("bitwise_and", node, e.constant(step - 1, INDEX))
+        distance = e.constant(step.bit_length() - 1, INDEX)
+        place = e.integer("shift_right_arithmetic", node, distance)
+    else:
+        rest = e.integer("mod", node, e.constant(step, INDEX))
+        place = e.integer("floor_divide", node, e.constant(step, INDEX))
+    conditions.append((rest, 0, 1))
+    conditions.append((place, 0, n))
+    return e.integer("clamp", e.constant(0, INDEX), place, e.constant(n - 1, INDEX))
 
 
 def _concatenate(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
@@ -423,8 +452,6 @@ def _dynamic_slice(e: Expansion, equation: Equation, index: Sequence[Index]) -> 
 def _with_checks(e: Expansion, node: Node, places: Sequence[Index]) -> Node:
     """The node and the checks among the places, where it is the same at all positions."""
     checks = [p for p in places if isinstance(p, Checked)]
-    if isinstance(node, Load):
-        return node
     lost = set(checks)
     stack, seen = [node], {node}
     while stack and lost:
@@ -467,6 +494,9 @@ _VIEWS: dict[str, View] = {
     "full": _full,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
+    "random_bits": random_bits,
+    "random_split": random_split,
+    "random_fold_in": random_fold_in,
 }
 
 

@@ -31,17 +31,17 @@ import numpy as np
 from wengert.core import dtypes
 from wengert.core.array import Shape
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
-from wengert.engines.native.complexes import TABLE as COMPLEX
-from wengert.engines.native.elements import FLOATING_ONLY, INTEGERS_ONLY, TABLE, cost_of
+from wengert.engines.native.elements import cost_of, is_element
+from wengert.engines.native.expansion_random import is_fused
 from wengert.engines.native.expressions import only_splits
 from wengert.engines.native.library import find_operation
-from wengert.engines.native.math import FUNCTIONS
 
 #: Changes of index; their rules are in `expansion`.
 VIEWS = frozenset(
     "broadcast_in_dim transpose reshape slice rev pad concatenate iota full gather "
-    "dynamic_slice dot_general".split()
+    "dynamic_slice dot_general random_bits random_split random_fold_in".split()
 )
+RANDOM = frozenset(["random_bits", "random_split", "random_fold_in"])
 REDUCTIONS = frozenset(
     "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
 )
@@ -142,28 +142,10 @@ def _is_reduction(equation: Equation) -> bool:
     return bool(operand.size)
 
 
-def is_element(equation: Equation) -> bool:
-    """Whether an equation is elementwise and has code for its dtypes."""
-    name = equation.primitive.name
-    arrays = [a.type for a in equation.inputs if hasattr(a.type, "dtype")]
-    if not arrays:
-        return False
-    if any(dtypes.is_complex(t.dtype) for t in _types(equation)):
-        return name in COMPLEX or name == "convert"
-    floating = dtypes.is_floating(arrays[0].dtype)
-    if name in FUNCTIONS:
-        return floating and not equation.params
-    if name in INTEGERS_ONLY:
-        return not floating
-    if name == "integer_pow":
-        return abs(equation.params["y"]) <= 8 and (floating or equation.params["y"] >= 0)
-    return name in TABLE and (floating or name not in FLOATING_ONLY)
-
-
 def _is_view(equation: Equation) -> bool:
     name, params = equation.primitive.name, equation.params
-    if name == "pad":
-        return all(interior == 0 for _, _, interior in params["padding_config"])
+    if name in RANDOM:
+        return is_fused(equation)
     if name in ("gather", "dynamic_slice") and not equation.outputs[0].type.size:
         return params.get("mode") not in ("error", "promise_in_bounds")  # no point checks them
     if name == "gather":
@@ -229,8 +211,9 @@ class Grouping:
             if not fusible:
                 continue
             self.producers[out] = equation
-            own = cost_of(equation.primitive.name) if kind == "element" else 0
-            own += equation.primitive.name == "dot_general"
+            name = equation.primitive.name
+            own = cost_of(name) if kind == "element" or name in RANDOM else 0
+            own += name == "dot_general"
             factor = 1
             if kind == "reduction":
                 factor = equation.inputs[0].type.size // max(out.type.size, 1)
@@ -332,7 +315,8 @@ class Grouping:
 
     def _should_store(self, variable: Variable, contexts: dict[Any, float]) -> bool:
         """Whether memory traffic is cheaper than computing a variable where it is read."""
-        if self.kinds[self.producers[variable]] == "view":
+        producer = self.producers[variable]
+        if self.kinds[producer] == "view" and producer.primitive.name not in RANDOM:
             return False
         times = sum(contexts.values())
         cost, size = self.cost[variable], variable.type.size

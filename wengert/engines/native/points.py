@@ -16,13 +16,8 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Variable
 from wengert.engines.native.code import Code
 from wengert.engines.native.complexes import Pair, each, part_dtype
-from wengert.engines.native.elements import (
-    converted,
-    emit_element,
-    from_memory,
-    memory_type,
-    to_memory,
-)
+from wengert.engines.native.elements import converted, emit_element
+from wengert.engines.native.elements_memory import from_memory, memory_type, to_memory
 from wengert.engines.native.expressions import (
     INDEX,
     Affine,
@@ -31,6 +26,7 @@ from wengert.engines.native.expressions import (
     Choose,
     Constant,
     Coordinate,
+    Kept,
     Load,
     Node,
     scaled,
@@ -173,6 +169,10 @@ class Frame:
             return self._coordinate(node)
         if isinstance(node, Choose):
             return self._choose(node)
+        if isinstance(node, Kept):
+            for check in node.checks:
+                self.value(check)
+            return self.value(node.node)
         assert isinstance(node, Checked)
         return self._checked(node)
 

@@ -19,9 +19,10 @@ from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Code
-from wengert.engines.native.complexes import TABLE as COMPLEX
 from wengert.engines.native.complexes import Pair, each, part_dtype
-from wengert.engines.native.elements import TABLE, memory_type, to_memory
+from wengert.engines.native.elements import TABLE
+from wengert.engines.native.elements_complex import TABLE as COMPLEX
+from wengert.engines.native.elements_memory import memory_type, to_memory
 from wengert.engines.native.expansion import COMBINE, neutral
 from wengert.engines.native.expressions import Apply, Constant, Node, reduced_offset, row_major
 from wengert.engines.native.points import Frame

@@ -1,8 +1,9 @@
 """Random keys and bits: the Threefry-2x32 hash on vector lanes, bit for bit the eager one.
 
-`threefry` hashes lanes of counter blocks; fused kernels may call it too. Operations here lay
-counters out and words down as `primitives.threefry` describes for its two layouts. A word is
-computed where it is stored: nothing is kept in between; large draws are split over threads.
+The hash itself is an element (`elements_random`), and small draws are part of kernels. The
+operations here lay counters out and words down as `primitives.threefry` describes for its two
+layouts; both words of every hash are used. A word is computed where it is stored: nothing is
+kept in between; large draws are split over threads.
 
 J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 """
@@ -15,84 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from wengert.core.dtypes import DType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
+from wengert.engines.native.elements_random import joined_words, threefry
 from wengert.engines.native.library.common import (
     dense_strides,
-    full_lanes,
     load,
     shuffle_mask,
     spread_pieces,
     store,
 )
-from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
-from wengert.primitives.random_bits import CENTRAL, TAIL
 from wengert.primitives.threefry import ORIGINAL
 
 ir = lazy_module("llvmlite.ir")
 
 UINT32, UINT64 = np.dtype(np.uint32), np.dtype(np.uint64)
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
-_MANTISSAS = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
 #: Blocks that are worth splitting over threads.
 _MANY = 1 << 13
-
-
-def threefry(v: Vectors, k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Any, Any]:
-    """The random blocks of counter blocks `(x1, x2)` under keys `(k1, k2)`: lanes of `i32`."""
-    builder = v.builder
-    third = builder.xor(builder.xor(k1, k2), v.constant(_PARITY, k1))
-    keys = (k1, k2, third)
-    x1, x2 = builder.add(x1, k1), builder.add(x2, k2)
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
-            x1 = builder.add(x1, x2)
-            turn = v.constant(rotation, x2)
-            x2 = builder.xor(v.intrinsic("llvm.fshl", x2.type, x2, x2, turn), x1)
-        x1 = builder.add(x1, keys[(group + 1) % 3])
-        step = builder.add(keys[(group + 2) % 3], v.constant(group + 1, x2))
-        x2 = builder.add(x2, step)
-    return x1, x2
-
-
-def unit_floats(v: Vectors, bits: Any, dtype: DType) -> Any:
-    """Floats in [0, 1): upper random bits as the mantissa of a float in [1, 2), minus 1."""
-    builder = v.builder
-    mantissa = _MANTISSAS[dtype.name]
-    width = v.bits(bits)
-    upper = builder.lshr(bits, v.constant(width - mantissa, bits))
-    if dtype.itemsize == 2:  # such floats are held as float32, whose mantissa is longer
-        wide = v.vector_of(ir.IntType(32))
-        upper = builder.shl(builder.zext(upper, wide), v.constant(23 - mantissa, wide))
-    one = 0x3FF << 52 if dtype.itemsize == 8 else 0x7F << 23
-    number = v.as_float(builder.or_(upper, v.constant(one, upper)))
-    return v.sub(number, v.constant(1.0, number))
-
-
-def normal_quantile(v: Vectors, u: Any) -> Any:
-    """sqrt(2) erfinv(u) of float32 lanes, by the eager engine's polynomials.
-
-    M. Giles, "Approximating the erfinv function", GPU Computing Gems (2010).
-    """
-    log = FUNCTIONS["log1p"](v, v.mul(u, v.neg(u)))
-    middle = _polynomial(v, CENTRAL, v.sub(v.constant(-2.5, u), log))
-    root = v.sub(v.sqrt(v.neg(log)), v.constant(3.0, u))
-    end = v.compare("eq", v.fabs(u), v.constant(1.0, u))
-    tail = v.select(end, v.constant(math.inf, u), _polynomial(v, TAIL, root))
-    far = v.compare("le", log, v.constant(-5.0, u))
-    return v.mul(v.mul(v.select(far, tail, middle), u), v.constant(math.sqrt(2.0), u))
-
-
-def _polynomial(v: Vectors, coefficients: Sequence[Any], x: Any) -> Any:
-    total = v.constant(coefficients[0], x)
-    for c in coefficients[1:]:
-        total = v.exact_fma(total, x, v.constant(c, x))
-    return total
 
 
 def _lanes(code: Code) -> int:
@@ -220,13 +163,6 @@ def _store_below(code: Code, value: Any, pointer: Any, start: Any, limit: int) -
                 store(code, word, code.offset(pointer, lane, 4), UINT32)
 
 
-def _joined(v: Vectors, high: Any, low: Any) -> Any:
-    """64-bit integers from their words."""
-    wide = v.vector_of(ir.IntType(64))
-    upper = v.builder.shl(v.builder.zext(high, wide), v.constant(32, wide))
-    return v.builder.or_(upper, v.builder.zext(low, wide))
-
-
 def _put_elements(width: int) -> Put:
     """One element of so many bits from each block."""
     nbytes = width // 8
@@ -236,7 +172,7 @@ def _put_elements(width: int) -> Put:
         lanes = y1.type.count if isinstance(y1.type, ir.VectorType) else 1
         v = code.vectors(lanes)
         if width == 64:
-            value = _joined(v, y1, y2)
+            value = joined_words(v, y1, y2)
         else:
             value = code.builder.xor(y1, y2)
             if width < 32:
@@ -249,65 +185,10 @@ def _put_elements(width: int) -> Put:
 # -- operations ------------------------------------------------------------------------------
 
 
-def emit_threefry(
-    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
-) -> None:
-    """Append the hash of four arrays that broadcast."""
-    del equation
-    shape = results[0].type.shape
-    steps = [_broadcast_strides(operand.type.shape, shape) for operand in operands]
-    pointers = [operand.pointer for operand in operands]
-    outer, inner = _split_dims(shape, steps)
-    rows = dense_strides(shape)
-
-    def piece(code: Code, captured: Sequence[Any], start: Any, lanes: int) -> None:
-        v = code.vectors(lanes)
-        words = []
-        for pointer, step in zip(captured[:4], inner[1], strict=True):
-            if step:
-                words.append(load(code, code.offset(pointer, start, 4), UINT32, lanes))
-            else:
-                words.append(v.splat(load(code, pointer, UINT32)))
-        for value, out in zip(threefry(v, *words), captured[4:], strict=True):
-            store(code, value, code.offset(out, start, 4), UINT32)
-
-    def loops(axis: int, pointers: list[Any], outs: list[Any]) -> None:
-        if axis == len(outer):
-            captured = [*pointers, *outs]
-            spread_pieces(code, "threefry", inner[0], _lanes(code), captured, piece, _MANY)
-            return
-        with code.loop(shape[axis]) as i:
-            loops(
-                axis + 1,
-                [code.offset(p, i, 4 * s[axis]) for p, s in zip(pointers, steps, strict=True)],
-                [code.offset(p, i, 4 * rows[axis]) for p in outs],
-            )
-
-    if results[0].type.size:
-        loops(0, pointers, [result.pointer for result in results])
-
-
 def _broadcast_strides(own: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     own = (1,) * (len(shape) - len(own)) + tuple(own)
     strides = dense_strides(own)
     return tuple(0 if n == 1 else s for n, s in zip(own, strides, strict=True))
-
-
-def _split_dims(
-    shape: Sequence[int], steps: list[tuple[int, ...]]
-) -> tuple[range, tuple[int, list[int]]]:
-    """The dimensions for loops, and the size and steps of the rest, which is one run."""
-    axis = len(shape)
-    size, own = 1, [0] * len(steps)
-    while axis:
-        ahead = [s[axis - 1] for s in steps]
-        if size > 1 and any(a != (size if o else 0) for a, o in zip(ahead, own, strict=True)):
-            if shape[axis - 1] > 1:
-                break
-        elif shape[axis - 1] > 1:
-            own = own if size > 1 else ahead
-        axis, size = axis - 1, size * shape[axis - 1]
-    return range(axis), (size, own)
 
 
 def emit_seed(
@@ -405,48 +286,7 @@ def emit_bits(
             code.copy(code.offset(out, number, row), words, row)
 
 
-def _emit_elements(
-    code: Code,
-    operand: Buffer,
-    result: Buffer,
-    function: Callable[[Vectors, Any], Any],
-    worthwhile: int,
-) -> None:
-    """Apply a function of lanes to all elements."""
-    have, want = operand.type.dtype, result.type.dtype
-
-    def piece(code: Code, captured: Sequence[Any], start: Any, lanes: int) -> None:
-        x = load(code, code.offset(captured[0], start, have.itemsize), have, lanes)
-        value = function(code.vectors(lanes), x)
-        store(code, value, code.offset(captured[1], start, want.itemsize), want)
-
-    lanes = full_lanes(code, want)
-    pointers = [operand.pointer, result.pointer]
-    spread_pieces(code, "elements", result.type.size, lanes, pointers, piece, worthwhile)
-
-
-def emit_unit_interval(
-    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
-) -> None:
-    """Append floats in [0, 1) from bits."""
-    dtype = equation.params["dtype"]
-    _emit_elements(
-        code, operands[0], results[0], lambda v, x: unit_floats(v, x, dtype), 4 * _MANY
-    )
-
-
-def emit_normal_quantile(
-    code: Code, equation: Equation, operands: list[Buffer], results: list[Buffer]
-) -> None:
-    """Append normal numbers from uniform ones."""
-    del equation
-    _emit_elements(code, operands[0], results[0], normal_quantile, _MANY)
-
-
 OPERATIONS = {
-    "normal_quantile": emit_normal_quantile,
-    "unit_interval": emit_unit_interval,
-    "threefry2x32": emit_threefry,
     "random_seed": emit_seed,
     "random_split": emit_split,
     "random_fold_in": emit_fold_in,
@@ -463,8 +303,4 @@ def _fits(equation: Equation) -> bool:
     return words * equation.params.get("width", 32) // 32 <= _MOST
 
 
-def _is_single(equation: Equation) -> bool:
-    return equation.inputs[0].type.dtype == np.float32
-
-
-SUPPORTS = {"random_split": _fits, "random_bits": _fits, "normal_quantile": _is_single}
+SUPPORTS = {"random_split": _fits, "random_bits": _fits}
