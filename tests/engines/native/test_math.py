@@ -40,6 +40,8 @@ MP_FUNCTIONS = {
     "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "sinc": lambda x: mp.sin(mp.pi * x) / (mp.pi * x),
     "erf_inv": mp.erfinv,
+    "entr": lambda x: -x * mp.log(x),
+    "erfcx": lambda x: mp.exp(x * x) * mp.erfc(x),
     "ndtr": mp.ncdf,
     "ndtri": lambda p: mp.sqrt(2) * mp.erfinv(2 * p - 1),
     "log_ndtr": lambda x: mp.log1p(-mp.ncdf(-x)) if x > 0 else mp.log(mp.ncdf(x)),
@@ -87,6 +89,8 @@ DOMAINS = {
     "atan": (-4, 4),
     "erf": (-6, 6),
     "erfc": (-6, 27),
+    "erfcx": (-26, 60),
+    "entr": (0, 4),
     "ndtr": (-38, 8),
     "log_ndtr": (-40, 10),
     "erf_inv": (-1, 1),
@@ -100,7 +104,17 @@ DOMAINS = {
 def _defined(name, x):
     """The arguments for which the truth is a finite real number that mpmath finds quickly."""
     low, high = DOMAINS[name]
-    bounded = name in ("erf", "erfc", "ndtr", "log_ndtr", "lgamma", "digamma", "ndtri", "sinc")
+    bounded = name in (
+        "erf",
+        "erfc",
+        "erfcx",
+        "ndtr",
+        "log_ndtr",
+        "lgamma",
+        "digamma",
+        "ndtri",
+        "sinc",
+    )
     if bounded or name in ("atanh", "asin", "acos", "erf_inv", "normal_quantile"):
         return x[(x > low) & (x < high)]
     if low in (0, 1) or name == "log1p":

@@ -28,11 +28,13 @@ Function = Callable[..., Any]
 
 _MODULES = {
     exponential: "exp exp2 expm1 logistic sinh cosh tanh",
-    logarithm: ("log log2 log10 log1p asinh acosh atanh logaddexp logaddexp2 xlogy xlog1py"),
+    logarithm: (
+        "log log2 log10 log1p asinh acosh atanh logaddexp logaddexp2 xlogy xlog1py entr"
+    ),
     power: "pow cbrt rsqrt hypot",
     trigonometric: "sin cos tan sinc",
     inverse: "asin acos atan atan2",
-    error: "erf erfc ndtr log_ndtr erf_inv ndtri normal_quantile",
+    error: "erf erfc erfcx ndtr log_ndtr erf_inv ndtri normal_quantile",
     gamma: "lgamma digamma",
 }
 

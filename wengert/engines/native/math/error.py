@@ -107,6 +107,27 @@ def erfc(v: Vectors, x: Any) -> Any:
     return v.select(v.compare("gt", size, v.constant(0.75, x)), far, near)
 
 
+def erfcx(v: Vectors, x: Any) -> Any:
+    """exp(x**2) erfc(x); float32 by way of float64."""
+    if not v.is_double(x):
+        return v.narrow(erfcx(v, v.widen(x)))
+    size = v.fabs(x)
+    near, _ = _erfcx(v, v.fmin(v.constant(28.0, x), size), 1.0)
+    inverse = v.div(v.constant(1.0, x), x)
+    # the asymptotic series: 1 - 1/(2 x**2) + 3/(4 x**4) - ...
+    terms = [1.0, -0.5, 0.75, -1.875, 6.5625, -29.53125, 162.421875]
+    series = polynomial(v, v.mul(inverse, inverse), terms)
+    far = v.mul(scaled(v, v.fabs(inverse), 1 / math.sqrt(math.pi)), series)
+    tail = where(v, "gt", size, 28.0, far, near)
+    outer = v.compare("gt", size, v.constant(0.75, x))
+    inner = v.sub(v.sub(v.constant(1.0, x), x), v.mul(x, _inner(v, x)))
+    square, error = two_product(v, x, x)
+    error = where(v, "lt", square, 1000.0, error, 0.0)
+    grown = exp_with_error(v, square, error, (v.select(outer, v.constant(2.0, x), inner), None))
+    left = v.select(outer, v.sub(grown, tail), grown)
+    return where(v, "gt", x, 0.75, tail, left)
+
+
 def ndtr(v: Vectors, x: Any) -> Any:
     """Distribution function of the standard normal distribution."""
     size = v.fabs(x)

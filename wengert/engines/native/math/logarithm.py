@@ -205,3 +205,9 @@ def _times_log(v: Vectors, x: Any, y: Any, logarithm: Any) -> Any:
     zero = v.constant(0.0, x)
     none = v.builder.and_(v.compare("eq", x, zero), v.builder.not_(v.is_nan(y)))
     return v.select(none, zero, v.mul(x, logarithm))
+
+
+def entr(v: Vectors, x: Any) -> Any:
+    """-x log(x), 0 at 0 and minus infinity below."""
+    y = where(v, "eq", x, 0.0, 0.0, v.mul(v.neg(x), log(v, x)))
+    return where(v, "lt", x, 0.0, -math.inf, y)
