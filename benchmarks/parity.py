@@ -16,6 +16,7 @@ import numpy as np
 
 import wengert
 import wengert.numpy as wnp
+from benchmarks.parity_control import control_flow
 
 UNARY = (
     "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil conj cos cosh exp exp2 expm1 "
@@ -131,6 +132,7 @@ def main() -> int:
         ("binary", functions(BINARY, 2, wide=False)),
         ("binary, float64", functions(BINARY, 2, wide=True)),
         ("random", random_draws()),
+        ("control flow", control_flow()),
     ):
         print(f"{title}: {compared} comparisons, {len(misses)} differences")
         for miss in misses:

@@ -147,6 +147,14 @@ def test_equals_unrolled(make, way):
 
 
 @programs
+def test_values_and_tangents_are_the_same_bits(make):
+    args = PROGRAMS[make]
+    for way in ("value", "jvp"):
+        got, expected = (WAYS[way](make(scan), args) for scan in (lax.scan, unrolled_scan))
+        same(got, expected, rtol=0, atol=0)
+
+
+@programs
 @pytest.mark.parametrize("way", BATCHED)
 def test_batches(make, way):
     check_batched(way, make(lax.scan), make(unrolled_scan), PROGRAMS[make])
