@@ -13,6 +13,7 @@ operations are drawn with parameters and operands that satisfy their type rules.
 from wengert.testing.fuzzing.cases import Case as Case
 from wengert.testing.fuzzing.cases import random_case as random_case
 from wengert.testing.fuzzing.draft import primitive as primitive
+from wengert.testing.fuzzing.oracle import ENGINES as ENGINES
 from wengert.testing.fuzzing.oracle import WAYS as WAYS
 from wengert.testing.fuzzing.oracle import Disagreement as Disagreement
 from wengert.testing.fuzzing.oracle import check as check
@@ -21,6 +22,7 @@ from wengert.testing.fuzzing.printing import check_function as check_function
 from wengert.testing.fuzzing.shrink import shrink as shrink
 
 __all__ = [
+    "ENGINES",
     "WAYS",
     "Case",
     "Disagreement",

@@ -4,7 +4,7 @@
 
 Cases run in processes of their own, so that one that crashes or hangs is reported like one that
 disagrees; the process is started again behind it. Every case is checked as it is, and in turn
-by one of the ways to transform it.
+by one of the ways to transform it; some with every access checked, or without vectors.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,40 +27,59 @@ from wengert.testing.fuzzing import WAYS, Case, as_code, check, random_case, shr
 _PATIENCE = 120.0
 
 
-def failure(case: Case, way: str) -> str | None:
+def failure(case: Case, way: str, engine: str) -> str | None:
     """What is wrong with a case, by its kind and message; None if nothing is."""
     try:
-        check(case, way)
+        check(case, way, engine)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def ways_of(seed: int) -> list[str]:
-    """The ways by which a case is checked."""
+def kind_of(message: str) -> str:
+    """What failures have in common that have the same cause, likely: their words.
+
+    >>> kind_of("Disagreement: result 2, f32[3]: 4 elements differ")
+    'Disagreement result elements differ'
+    """
+    words = re.findall(r"[A-Za-z]{5,}", message)
+    return " ".join(words[:8])
+
+
+def ways_of(seed: int) -> list[tuple[str, str]]:
+    """The ways and engines by which a case is checked."""
     others = [way for way in WAYS if way != "plain"]
-    return ["plain", others[seed % len(others)]]
+    engine = {0: "checked", 4: "baseline"}.get(seed % 8, "native")
+    return [("plain", engine), (others[seed % len(others)], "native")]
 
 
 def work(first: int, count: int) -> None:
     """Check cases one after the other; says on standard output what it is doing."""
     warnings.simplefilter("error")
     for seed in range(first, first + count):
-        for way in ways_of(seed):
-            _say({"seed": seed, "way": way})
+        for way, engine in ways_of(seed):
+            about = {"seed": seed, "way": way, "engine": engine}
+            _say(about)
             case = random_case(seed)
-            found = failure(case, way)
+            found = failure(case, way, engine)
             if found is not None:
-                kind = found.partition(":")[0]
-                small = shrink(case, lambda c, w=way, k=kind: _alike(c, w, k))
-                text = failure(small, way) or found
-                _say({"seed": seed, "way": way, "failed": text, "code": as_code(small, way)})
+                _say({**about, **_small(case, way, engine, found)})
     _say({"done": first + count})
 
 
-def _alike(case: Case, way: str, kind: str) -> bool:
-    found = failure(case, way)
-    return found is not None and found.partition(":")[0] == kind
+def _small(case: Case, way: str, engine: str, found: str) -> dict[str, str]:
+    """What a case fails with when it is made small, and its code."""
+    kind = kind_of(found)
+
+    def alike(case: Case) -> bool:
+        again = failure(case, way, engine)
+        return again is not None and kind_of(again) == kind
+
+    small = shrink(case, alike)
+    return {
+        "failed": failure(small, way, engine) or found,
+        "code": as_code(small, way, engine),
+    }
 
 
 def _say(message: dict[str, Any]) -> None:
@@ -73,7 +93,7 @@ class Worker(threading.Thread):
         super().__init__(daemon=True)
         self.next, self.end = first, first + count
         self.failures: list[dict[str, Any]] = []
-        self.at: dict[str, Any] = {"seed": first, "way": "plain"}
+        self.at: dict[str, Any] = {"seed": first, "way": "plain", "engine": ""}
         self.since = time.monotonic()
         self._process: Any = None
 
@@ -97,7 +117,8 @@ class Worker(threading.Thread):
             self.next = message["done"]
         elif "failed" in message:
             self.failures.append(message)
-            print(f"\nseed {message['seed']}, {message['way']}: {message['failed']}")
+            where = f"seed {message['seed']}, {message['way']}, {message['engine']}"
+            print(f"\n{where}: {message['failed']}")
             print(message["code"], flush=True)
         else:
             self.at, self.next = message, message["seed"]

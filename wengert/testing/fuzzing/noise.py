@@ -21,7 +21,11 @@ from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.math import FUNCTIONS
 
 #: Units in the last place by which results differ.
-_RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {"integer_pow": 2.0, "random_gamma_grad": 16.0}
+_RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {
+    "integer_pow": 2.0,
+    "complex_abs": 2.0,
+    "random_gamma_grad": 16.0,
+}
 #: The same, in units of the operands where these are greater: sums inside may cancel.
 _CANCELLING = {"sinc": 4.0, "logaddexp": 8.0, "logaddexp2": 8.0}
 #: Sums of terms or products in another order, and ill-conditioned functions that SciPy computes
@@ -53,6 +57,7 @@ _NORMWISE = {
         64.0,
     ),
 }
+_PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split())
 #: Of two zeros either one may be the greater.
 _EITHER_ZERO = frozenset(
     "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
@@ -73,14 +78,21 @@ class Noise(Primitive):
     """Values moved at random by some units in the last place; not among `all_primitives()`.
 
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
-    of all values. Beyond `limit` sums may overflow: such values may be infinite.
+    of all values. Beyond `limit` sums may overflow: such values may be infinite. So may all
+    where a product of several overflows, or be zeros where one underflows.
     """
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
 
     def compute(
-        self, x: Any, *others: Any, units: float, norm: bool = False, limit: float = np.inf
+        self,
+        x: Any,
+        *others: Any,
+        units: float,
+        norm: bool = False,
+        limit: float = np.inf,
+        product: bool = False,
     ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
         size = _finite_size(wide)
@@ -95,8 +107,11 @@ class Noise(Primitive):
         if wide.dtype.kind == "c":
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
-        over = (np.abs(wide) > limit) & (self.rng.random(wide.shape) < 0.5)
-        return np.where(over, wide * np.inf, kept).astype(x.dtype)[()]
+        chosen = self.rng.random(wide.shape) < 0.5
+        kept = np.where((np.abs(wide) > limit) & chosen, wide * np.inf, kept)
+        if product:
+            kept = np.where(chosen, kept * _beyond(wide, x.dtype), kept)
+        return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
         return x
@@ -118,6 +133,18 @@ class EitherZero(Primitive):
 
 noise = Noise()
 either_zero = EitherZero()
+
+
+def _beyond(x: Any, dtype: Any) -> Any:
+    """Infinity for factors of a product that overflows, zero for one that underflows, else 1."""
+    size = np.abs(x[np.isfinite(x) & (x != 0)])
+    wide = dtypes.real_dtype(dtype).itemsize == 8
+    most = 308.0 if wide else 38.0
+    if np.sum(np.log10(np.maximum(size, 1.0))) > most:
+        return np.where(np.abs(x) > 1, np.inf, 1.0)
+    if np.sum(np.log10(np.minimum(size, 1.0))) < -most:
+        return np.where(np.abs(x) < 1, 0.0, 1.0)
+    return 1.0
 
 
 def _finite_size(x: Any) -> Any:
@@ -204,6 +231,7 @@ class _Writer:
         how = {
             "units": units * max(1.0, (terms / _FEW_TERMS) ** 0.5),
             "norm": name in _NORMWISE,
+            "product": name in _PRODUCTS,
         }
         moved: list[Atom] = []
         for atom in equation.inputs:

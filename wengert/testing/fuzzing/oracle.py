@@ -21,6 +21,7 @@ from wengert.core.interpreter import state
 from wengert.core.program import Program
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
+from wengert.engines.native.checked import compile_checked
 from wengert.engines.native.compile import CompiledProgram, make_object
 from wengert.engines.native.machine import Target
 from wengert.passes.dce import eliminate
@@ -53,6 +54,20 @@ def native(program: Program, values: Sequence[Any], target: Target | None = None
     return CompiledProgram(optimised, made)(values)
 
 
+def baseline(program: Program, values: Sequence[Any]) -> list[Any]:
+    """The results of machine code without vector extensions."""
+    return native(program, values, Target.baseline())
+
+
+def checked(program: Program, values: Sequence[Any]) -> list[Any]:
+    """The results of machine code that checks every access to memory."""
+    return compile_checked(program)(values)
+
+
+#: What a program can be run by;
+ENGINES: dict[str, Engine] = {"native": native, "baseline": baseline, "checked": checked}
+
+
 def outcome(run: Callable[[], Sequence[Any]]) -> Sequence[Any] | Exception:
     """Results or the exception."""
     try:
@@ -61,8 +76,8 @@ def outcome(run: Callable[[], Sequence[Any]]) -> Sequence[Any] | Exception:
         return error
 
 
-def check(case: Case, way: str = "plain", engine: Engine = native) -> None:
-    """Raise unless the engines agree on a program, taken by one of `WAYS`.
+def check(case: Case, way: str = "plain", engine: str = "native") -> None:
+    """Raise unless an engine agrees with the eager one on a program, taken by one of `WAYS`.
 
     >>> from wengert.testing.fuzzing import check, random_case
     >>> check(random_case(5))
@@ -77,7 +92,7 @@ def check(case: Case, way: str = "plain", engine: Engine = native) -> None:
     expected = outcome(lambda: eager(program, values))
     if isinstance(expected, IndexError):  # perhaps of a result that nobody needs
         expected = outcome(lambda: eager(eliminate(program), values))
-    got = outcome(lambda: engine(program, values))
+    got = outcome(lambda: ENGINES[engine](program, values))
     compare(program, values, expected, got)
 
 

@@ -30,7 +30,10 @@ _MOST_NUMBERS = 200
 
 
 def check_function(
-    function: Callable[..., Sequence[Any]], values: Sequence[Any], way: str = "plain"
+    function: Callable[..., Sequence[Any]],
+    values: Sequence[Any],
+    way: str = "plain",
+    engine: str = "native",
 ) -> None:
     """Check a function of arrays, written with primitives, as `check` checks a program.
 
@@ -40,10 +43,10 @@ def check_function(
     """
     given = [Array(np.asarray(v)[()]) for v in values]
     program = trace(lambda args: list(function(*args)), [v.type for v in given])
-    check(Case(program, [v._value for v in given]), way)
+    check(Case(program, [v._value for v in given]), way, engine)
 
 
-def as_code(case: Case, way: str = "plain") -> str:
+def as_code(case: Case, way: str = "plain", engine: str = "native") -> str:
     """Python code that checks a case.
 
     >>> from wengert.testing.fuzzing import random_case
@@ -52,7 +55,8 @@ def as_code(case: Case, way: str = "plain") -> str:
     lines = [_HEAD]
     lines += _definition(case.program, "f", 0)
     values = [f"    {number(v)}," for v in case.values]
-    lines += ["", "values = [", *values, "]", f"check_function(f, values, {way!r})"]
+    call = f"check_function(f, values, {way!r}, {engine!r})"
+    lines += ["", "values = [", *values, "]", call]
     return "\n".join(lines) + "\n"
 
 

@@ -136,6 +136,12 @@ def _smaller_dimensions(case: Case) -> Iterator[Case | None]:
                 yield resized(case, n, m)
 
 
+#: Parameters that hold sizes; the others name dimensions.
+_SIZES = frozenset(
+    "shape start_indices limit_indices slice_sizes length sizes window_dimensions".split()
+)
+
+
 def resized(case: Case, old: int, new: int) -> Case | None:
     """The case with another size in the place of one, wherever it stands; None if it fails."""
     program = case.program
@@ -164,7 +170,7 @@ def resized(case: Case, old: int, new: int) -> Case | None:
     equations = []
     try:
         for e in program.equations:
-            params = {k: changed(v) for k, v in e.params.items()}
+            params = {k: changed(v) if k in _SIZES else v for k, v in e.params.items()}
             inputs = [atom(a) for a in e.inputs]
             types = e.primitive.type_rule(*(a.type for a in inputs), **params)
             types = types if e.primitive.multiple_results else [types]
