@@ -146,10 +146,10 @@ def _is_view(equation: Equation) -> bool:
     name, params = equation.primitive.name, equation.params
     if name in RANDOM:
         return is_fused(equation)
+    if name == "gather" and _leaves_axis_empty(equation):
+        return False
     if name in ("gather", "dynamic_slice") and not equation.outputs[0].type.size:
         return params.get("mode") not in ("error", "promise_in_bounds")  # no point checks them
-    if name == "gather":
-        return not _leaves_axis_empty(equation)
     if name == "dot_general":
         return _is_outer_product(equation)
     return name != "concatenate" or len(equation.inputs) <= 16

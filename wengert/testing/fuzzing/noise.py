@@ -136,7 +136,7 @@ either_zero = EitherZero()
 
 
 def _beyond(x: Any, dtype: Any) -> Any:
-    """Infinity for factors of a product that overflows, zero for one that underflows, else 1."""
+    """Infinity for factors of a product that overflows, 0 for one that underflows, else 1."""
     size = np.abs(x[np.isfinite(x) & (x != 0)])
     wide = dtypes.real_dtype(dtype).itemsize == 8
     most = 308.0 if wide else 38.0
