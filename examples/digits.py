@@ -124,7 +124,7 @@ def main():
     print(f"largest difference {gap:.1e}; one rounding of the parameters makes {unit:.1e}")
     print(f"seconds for the first epoch, which is compiled: {seconds[0]:.2f}")
     print(f"seconds for others: native {min(seconds):.3f}, eager {min(eager_seconds):.2f}")
-    print(f"recognised of the test images: {score:.1%}\n")
+    print(f"recognised of the test images: {score:.1%}")
     answers = wnp.argmax(logits(fitted, testing[0]), axis=1)
     pictures.digits(testing[0], answers, native, eager)
     return bool(score >= 0.97 and gap <= 4 * unit)
