@@ -58,6 +58,8 @@ _NORMWISE = {
     ),
 }
 _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split())
+#: Functions that SciPy does not compute well where operands are subnormal.
+_SPECIAL = frozenset("lgamma gamma digamma betaln zeta polygamma".split())
 #: Of two zeros either one may be the greater.
 _EITHER_ZERO = frozenset(
     "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
@@ -79,7 +81,8 @@ class Noise(Primitive):
 
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
     of all values. Beyond `limit` sums may overflow: such values may be infinite. So may all
-    where a product of several overflows, or be zeros where one underflows.
+    where a product of several overflows, or be zeros where one underflows. With `subnormal`
+    very small values stand for nothing.
     """
 
     def __init__(self) -> None:
@@ -93,6 +96,7 @@ class Noise(Primitive):
         norm: bool = False,
         limit: float = np.inf,
         product: bool = False,
+        subnormal: bool = False,
     ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
         size = _finite_size(wide)
@@ -111,6 +115,9 @@ class Noise(Primitive):
         kept = np.where((np.abs(wide) > limit) & chosen, wide * np.inf, kept)
         if product:
             kept = np.where(chosen, kept * _beyond(wide, x.dtype), kept)
+        if subnormal:
+            small = (wide != 0) & (np.abs(wide) < np.finfo(np.float32).tiny)
+            kept = np.where(chosen & small, np.nan, kept)
         return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
@@ -192,24 +199,21 @@ class _Writer:
         params = {key: self._inside(value) for key, value in equation.params.items()}
         arrays = [a for a in equation.inputs if isinstance(a, Variable) and _rounds(a)]
         inputs = equation.inputs
-        if name in _OPERANDS or name in _NORMWISE:
+        if name in _OPERANDS or name in _NORMWISE or name in _SPECIAL:
             inputs = self._moved(equation)
-        targets = [Variable(v.type) if _rounds(v) else v for v in equation.outputs]
+        moved = inputs is not equation.inputs
+        after = [_after(name, v, arrays, moved) for v in equation.outputs]
+        targets = [
+            v if a is None else Variable(v.type)
+            for v, a in zip(equation.outputs, after, strict=True)
+        ]
         self.equations.append(
             Equation(equation.primitive, inputs, targets, params, equation.location)
         )
-        for target, variable in zip(targets, equation.outputs, strict=True):
-            if target is variable:
-                continue
-            units = _units(name, variable, inputs is not equation.inputs)
-            if units or name in _CANCELLING:
-                others = arrays if name in _CANCELLING else []
-                how = {"units": units or _CANCELLING[name]}
-                self._add(noise, [target, *others], variable, how)
-            elif name in _EITHER_ZERO:
-                self._add(either_zero, [target], variable, {})
-            else:
-                self.equations[-1] = _renamed(self.equations[-1], target, variable)
+        for target, variable, how in zip(targets, equation.outputs, after, strict=True):
+            if how is not None:
+                primitive, others, own = how
+                self._add(primitive, [target, *others], variable, own)
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, tuple):
@@ -227,11 +231,12 @@ class _Writer:
         name = equation.primitive.name
         sizes = [a.type.size for a in equation.inputs if isinstance(a, Variable)]
         terms = max(1, *sizes)
-        units = _OPERANDS.get(name, 0.0) or _NORMWISE[name]
+        units = _OPERANDS.get(name, 0.0) or _NORMWISE.get(name, 0.0)
         how = {
             "units": units * max(1.0, (terms / _FEW_TERMS) ** 0.5),
             "norm": name in _NORMWISE,
             "product": name in _PRODUCTS,
+            "subnormal": name in _SPECIAL,
         }
         moved: list[Atom] = []
         for atom in equation.inputs:
@@ -240,7 +245,7 @@ class _Writer:
                 target = Variable(ArrayType(atom.type.shape, atom.type.dtype))
                 wide = dtypes.real_dtype(atom.type.dtype).itemsize == 8
                 most = (1.7e308 if wide else 3.4e38) / terms
-                how["limit"] = most if name in _OPERANDS else most**0.5
+                how["limit"] = most**0.5 if name in _NORMWISE else most
                 self._add(noise, [atom], target, how)
                 moved[-1] = target
         same = all(a is b for a, b in zip(equation.inputs, moved, strict=True))
@@ -257,16 +262,15 @@ def _rounds(variable: Variable) -> bool:
     return dtypes.is_inexact(variable.type.dtype)
 
 
-def _units(name: str, variable: Variable, moved: bool) -> float:
-    """Units in the last place by which an equation's result differs."""
+def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -> Any:
+    """What is applied to a result: a primitive, more operands, parameters; or None."""
+    if not _rounds(variable):
+        return None
+    if name in _CANCELLING:
+        return noise, arrays, {"units": _CANCELLING[name]}
     units = _RESULT.get(name, 4.0 if moved else 0.0)
     if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
         units = max(units, _COMPLEX)
-    return units
-
-
-def _renamed(equation: Equation, before: Variable, after: Variable) -> Equation:
-    outputs = [after if v is before else v for v in equation.outputs]
-    return Equation(
-        equation.primitive, equation.inputs, outputs, equation.params, equation.location
-    )
+    if units:
+        return noise, [], {"units": units}
+    return (either_zero, [], {}) if name in _EITHER_ZERO else None
