@@ -18,6 +18,8 @@ ir = lazy_module("llvmlite.ir")
 #: What a program returns: all is well; the eager engine knows the error; Python raised one.
 DONE, FAILED, RAISED = 0, 1, 2
 ALIGNMENT = 64
+#: So often the code of a function is written where it is used, in one program.
+_MOST_COPIES = 8
 
 
 def aligned(nbytes: int) -> int:
@@ -89,6 +91,7 @@ class Context:
         self._functions = 0
         self._exits: dict[int, Any] = {}
         self._owned: list[Any] = []
+        self._uses: dict[str, int] = {}
 
     # -- memory -----------------------------------------------
 
@@ -152,6 +155,11 @@ class Context:
             for place in self._owned:
                 self.free_owned(code, place)
             code.builder.ret(code.int64(status))
+
+    def outlines(self, name: str) -> bool:
+        """Whether one more use of a function had better be a call than a copy of its code."""
+        self._uses[name] = self._uses.get(name, 0) + 1
+        return self._uses[name] > _MOST_COPIES
 
     # -- threads -----------------------------------------------
 

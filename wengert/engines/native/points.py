@@ -31,6 +31,7 @@ from wengert.engines.native.expressions import (
     Node,
     scaled,
 )
+from wengert.engines.native.math import FUNCTIONS
 
 ir = lazy_module("llvmlite.ir")
 
@@ -158,9 +159,8 @@ class Frame:
         return self._companion
 
     def _build(self, node: Node) -> Any:
-        v = self.vectors
         if isinstance(node, Apply):
-            return emit_element(v, node, [self.value(a) for a in node.args])
+            return self._applied(node, [self.value(a) for a in node.args])
         if isinstance(node, Load):
             return self._load(node)
         if isinstance(node, Constant):
@@ -175,6 +175,24 @@ class Frame:
             return self.value(node.node)
         assert isinstance(node, Checked)
         return self._checked(node)
+
+    def _applied(self, node: Apply, args: list[Any]) -> Any:
+        """An operation: its code, or where a program has much of that, a call of it."""
+        v, context = self.vectors, self.code.context
+        plain = node.name in FUNCTIONS and not any(isinstance(a, Pair) for a in args)
+        if not plain or not context.outlines(node.name):
+            return emit_element(v, node, args)
+        name = f"{node.name}.{self.lanes}.{node.dtype.name}"
+        function = self.code.module.globals.get(name)
+        if function is None:
+            types = [a.type for a in args]
+            type_ = ir.FunctionType(v.type(node.dtype), types)
+            function = ir.Function(self.code.module, type_, name)
+            function.linkage = "internal"
+            builder = ir.IRBuilder(function.append_basic_block("entry"))
+            inner = Code(builder, self.code.target, context).vectors(self.lanes)
+            inner.builder.ret(emit_element(inner, node, list(function.args)))
+        return self.code.builder.call(function, args)
 
     def _constant(self, node: Constant) -> Any:
         v = self.vectors
