@@ -27,8 +27,10 @@ PRIMITIVES = registry.all_primitives()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests with an argument `primitive` run for each one that has samples."""
-    if "primitive" in metafunc.fixturenames:
+    """Tests with an argument `primitive` run for each one that has samples, or for their own."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    chosen_by_test = any(mark.args[0] == "primitive" for mark in marks)
+    if "primitive" in metafunc.fixturenames and not chosen_by_test:
         chosen = [p for p in PRIMITIVES if measure.generated(p)]
         metafunc.parametrize("primitive", chosen, ids=[p.name for p in chosen])
 

@@ -437,7 +437,7 @@ class Frozen:
         (np.dtype("f4"), [np.dtype("f4")], [np.dtype("f8"), np.float32]),
         (np.sin, [np.sin], [np.cos]),
     ],
-    ids=str,
+    ids=lambda x: type(x).__name__,
 )
 def test_static_arguments(static, same, others):
     f = specialised(copying([WEAK]), (static, 1.0), static={0})
