@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from wengert.engines.native.math.exponential import exp_with_error
+from wengert.engines.native.math.exponential import exp, exp_times
 from wengert.engines.native.math.logarithm import log1p, log_in_two, natural, one_plus
 from wengert.engines.native.math.parts import (
     decompose_normal,
@@ -86,15 +86,15 @@ def _erf_double(v: Vectors, size: Any) -> Any:
     """erf for arguments above 1."""
     size = v.fmin(v.constant(6.0, size), size)
     above, below = quotient(v, size, table(v, size, "erf_tail"))
-    complement = exp_with_error(v, v.neg(v.mul(size, size)), factor=(v.div(above, below), None))
-    return v.sub(v.constant(1.0, size), complement)
+    gaussian = exp(v, v.neg(v.mul(size, size)))
+    return v.fma(v.neg(gaussian), v.div(above, below), v.constant(1.0, size))
 
 
 def _gaussian_tail(v: Vectors, x: Any, scale: float, factor: float) -> Any:
     """factor exp(-scale x**2) erfcx(sqrt(scale) x) for large positive x, NaN for NaN."""
     square, error = two_product(v, x, x)
     value = [part and scaled(v, part, factor) for part in _erfcx(v, x, scale)]
-    return exp_with_error(v, scaled(v, square, -scale), scaled(v, error, -scale), value)
+    return exp_times(v, scaled(v, square, -scale), scaled(v, error, -scale), value)
 
 
 def erfc(v: Vectors, x: Any) -> Any:
@@ -123,7 +123,7 @@ def erfcx(v: Vectors, x: Any) -> Any:
     inner = v.sub(v.sub(v.constant(1.0, x), x), v.mul(x, _inner(v, x)))
     square, error = two_product(v, x, x)
     error = where(v, "lt", square, 1000.0, error, 0.0)
-    grown = exp_with_error(v, square, error, (v.select(outer, v.constant(2.0, x), inner), None))
+    grown = exp_times(v, square, error, (v.select(outer, v.constant(2.0, x), inner), None))
     left = v.select(outer, v.sub(grown, tail), grown)
     return where(v, "gt", x, 0.75, tail, left)
 

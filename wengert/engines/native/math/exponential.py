@@ -50,26 +50,26 @@ def exp(v: Vectors, x: Any) -> Any:
     return times_power(v, polynomial(v, r, table(v, x, "exp")), n, bits)
 
 
-def exp_with_error(v: Vectors, x: Any, error: Any = None, factor: Any = None) -> Any:
+def late_exp(v: Vectors, x: Any) -> Any:
+    """e to the power x within 0.65 ulp, for one product more: what is rounded is smaller."""
+    y, n, bits = _expm1_parts(v, clamped(v, x, *exp_range(v, x)), 2 * format_of(v, x).bias)
+    return times_power(v, shifted(v, y, 1.0), n, bits)
+
+
+def exp_times(v: Vectors, x: Any, error: Any, factor: Any) -> Any:
     """exp(x + error) times a factor, for errors that change the last digits only.
 
-    The factor is a pair of a number and its rest, which may be None.
-
-    What is rounded is smaller than in `exp`: within 0.65 ulp, for a few operations more.
+    Args:
+      x, error: the exponent.
+      factor: a pair of a number and its rest, or None for no rest.
     """
     x = clamped(v, x, *exp_range(v, x))
     n, bits = nearest(v, x, _LOG2E, 2 * format_of(v, x).bias)
-    high, low = parts(v, x, "ln2")
-    rest = (
-        v.mul(n, v.constant(-low, x)) if error is None else v.fma(n, v.constant(-low, x), error)
-    )
-    r, rest = fast_two_sum(v, v.fma(n, v.constant(-high, x), x), rest)
+    high, low = (v.constant(-part, x) for part in parts(v, x, "ln2"))
+    r, rest = fast_two_sum(v, v.fma(n, high, x), v.fma(n, low, error))
     y = v.add(r, v.fma(v.mul(r, r), polynomial(v, r, table(v, x, "expm1")), rest))
-    if factor is None:
-        y = shifted(v, y, 1.0)
-    else:
-        number, rest = factor
-        y = v.fma(y, number, number) if rest is None else v.add(number, v.fma(y, number, rest))
+    number, rest = factor
+    y = v.fma(y, number, number) if rest is None else v.add(number, v.fma(y, number, rest))
     return times_power(v, y, n, bits)
 
 
@@ -104,24 +104,21 @@ def expm1(v: Vectors, x: Any) -> Any:
 
 def logistic(v: Vectors, x: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    e = exp_with_error(v, v.neg(v.fabs(x)))
+    e = late_exp(v, v.neg(v.fabs(x)))
     total, error = fast_two_sum(v, v.constant(1.0, x), e)
     y = v.div(where(v, "lt", x, 0.0, e, 1.0), total)
     return v.fma(v.neg(error), y, y)  # of weight only for small e, where total is about 1
 
 
 def tanh(v: Vectors, x: Any) -> Any:
-    """Hyperbolic tangent: s / (1 + s) for s = (exp(2 |x|) - 1) / 2."""
-    # beyond the bound it rounds to 1
-    y = v.fmin(v.constant(19.1 if v.is_double(x) else 9.02, x), v.fabs(x))
-    q, _, bits = _expm1_parts(v, v.add(y, y), format_of(v, x).bias - 1)
-    half = power_of_two(v, x, bits)
-    s = v.fma(q, half, shifted(v, half, -0.5))
-    total, error = fast_two_sum(v, v.constant(1.0, x), s)
-    y = v.div(s, total)
-    # the error over the total, which is 1 / (1 - y)
-    error = v.mul(error, v.sub(y, v.constant(1.0, x)))
-    return v.copysign(v.fmin(v.constant(1.0, x), v.fma(error, y, y)), x)
+    """Hyperbolic tangent: (1 - e) / (1 + e) for e = exp(-2 |x|), both rounded only once."""
+    double = scaled(v, v.fabs(x), -2.0)
+    low = -40.0 if v.is_double(x) else -20.0  # beyond, it rounds to 1
+    y, _, bits = _expm1_parts(v, v.fmax(v.constant(low, x), double), format_of(v, x).bias)
+    power, one = power_of_two(v, x, bits), v.constant(1.0, x)
+    above = v.fma(v.neg(y), power, v.sub(one, power))
+    below = v.fma(y, power, v.add(one, power))
+    return v.copysign(v.div(above, below), x)
 
 
 def _halves(v: Vectors, x: Any) -> tuple[Any, Any, Any, Any]:

@@ -46,6 +46,7 @@ def lgamma(v: Vectors, x: Any) -> Any:
     r = v.sub(a, v.rint(a))
     reflected = v.sub(v.neg(log(v, v.fabs(v.mul(_sine_over_pi(v, r), a)))), y)
     reflected = where(v, "eq", r, 0.0, math.inf, reflected)
+    reflected = where(v, "lt", a, 1e-20, v.neg(logarithm), reflected)  # the square underflows
     y = where(v, "lt", x, 0.0, reflected, y)
     return where(v, "eq", a, math.inf, x, y)
 

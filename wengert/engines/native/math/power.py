@@ -35,6 +35,7 @@ def pow(v: Vectors, x: Any, y: Any) -> Any:
     """x to the power y, with IEEE 754's special values."""
     size = v.fabs(x)
     magnitude = _pow_double(v, size, y) if v.is_double(x) else _pow_single(v, size, y)
+    magnitude = where(v, "eq", size, 1.0, 1.0, magnitude)  # parts of a huge y overflow
     return _pow_special(v, x, y, magnitude)
 
 
