@@ -18,6 +18,18 @@ class WengertError(Exception):
     """Base of all errors raised here."""
 
 
+#: What to write instead of asking a traced value for its value.
+_INSTEAD = {
+    "bool()": "Instead of `if` choose with wengert.numpy.where(condition, a, b) or "
+    "wengert.lax.cond, instead of `while` loop with wengert.lax.while_loop.",
+    "an index": "Instead of range(n) loop with wengert.lax.fori_loop.",
+}
+_INSTEAD_OF_NUMBERS = (
+    "Leave it an array: use functions of wengert.numpy instead of numpy or math, and "
+    "wengert.numpy.where(condition, a, b) instead of masks."
+)
+
+
 class ConcretizationError(WengertError, TypeError):
     """A value is asked for where only its type, or its derivative's path, is known.
 
@@ -40,11 +52,9 @@ class ConcretizationError(WengertError, TypeError):
         super().__init__(
             f"{what} needs the value of a {type} that is traced by "
             f"{transformation}.{_at(location)}\n"
-            "There is no single value here. Choose with wengert.numpy.where(condition, a, b) "
-            "instead of `if`, use functions of wengert.numpy instead of numpy or math, make "
-            "an argument static (jit(f, static_argnums=...)), or, if no derivative is wanted, "
-            "take the value "
-            "with wengert.lax.stop_gradient(x)."
+            f"There is no single value here. {_INSTEAD.get(what, _INSTEAD_OF_NUMBERS)} Under "
+            "jit an argument can be static (jit(f, static_argnums=...)); in a derivative "
+            "wengert.lax.stop_gradient(x) has a value."
         )
 
 

@@ -171,8 +171,10 @@ def _check_groups(
     if inputs * feature_groups != features:
         raise errors.ShapeError(
             f"the input has {features} features, but the kernel takes {inputs} in each of "
-            f"{feature_groups} groups: shapes {lhs} and {rhs}, dimension_numbers="
-            f"{tuple(numbers)}."
+            f"{feature_groups} groups: shapes {lhs} and {rhs}, whose dimensions are (batch, "
+            f"feature, *space) {numbers.lhs_spec} and (output feature, input feature, *space) "
+            f"{numbers.rhs_spec}. Say another layout with dimension_numbers, as ('NHWC', "
+            "'HWIO', 'NHWC')."
         )
     if outputs % feature_groups or outputs % batch_groups or examples % batch_groups:
         raise errors.ShapeError(
