@@ -29,13 +29,19 @@ from wengert.engines.native.library.common import (
     full_lanes,
     is_narrow,
 )
-from wengert.engines.native.library.contraction import Contraction, Dim, choose
+from wengert.engines.native.library.contraction import Choice, Contraction, Dim, choose
 from wengert.engines.native.library.layout import Loop, Matrices
 from wengert.engines.native.library.tiles import Pointers, emit_contraction
-from wengert.engines.native.library.transposed import copy_between, copy_strided
+from wengert.engines.native.library.transposed import (
+    copy_between,
+    copy_strided,
+    spread_copy,
+)
 
 #: Blocks that the padded copy is made in.
 _BLOCKS = 8
+#: Images that are worth padding one by one.
+_IMAGES = 4
 #: Elements from which it is made on several threads.
 _LARGE = 1 << 16
 #: Products below which BLAS is not called, and the least sizes of matrices for it.
@@ -155,8 +161,15 @@ def emit_convolution(
     work = _work_dtype(equation)
     x, k = (_converted(code, operand, work) for operand in operands)
     out = result.pointer if dtype == work else code.scratch(size * work.itemsize)
-    x = _padded(code, equation, x, padded, work)
-    _emit(code, contraction_of(equation, padded), Pointers(x, k, out), work)
+    frame = Frame.of(equation, padded)
+    contraction = contraction_of(equation, padded)
+    choice = _by_images(code, frame, contraction, work)
+    if choice is not None:
+        _emit_images(code, frame, contraction, choice, Pointers(x, k, out), work)
+    else:
+        if frame.needed:
+            x = _padded(code, frame, x, work)
+        _emit(code, contraction, Pointers(x, k, out), work)
     if dtype != work:
         convert(code, out, work, result.pointer, dtype, size)
 
@@ -179,15 +192,13 @@ def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType
         operands = pointers.right, pointers.left, pointers.out
         emit_products(code, loops, matrices, operands, dtype)
         return
-    lanes = full_lanes(code, dtype)
-    choice = choose(contraction, lanes)
-    packed, packed_size = _packed(contraction)
-    other = choose(packed, lanes)
-    copies = packed_size + contraction.outputs
-    if other is None or (choice is not None and choice.cost <= other.cost + copies / 4):
-        assert choice is not None
+    choice = _as_it_lies(code, contraction, dtype)
+    if choice is not None:
         emit_contraction(code, contraction, choice, pointers, dtype)
         return
+    packed, packed_size = _packed(contraction)
+    other = choose(packed, full_lanes(code, dtype))
+    assert other is not None  # outputs are adjacent, in kernel and result
     kernel = code.scratch(packed_size * dtype.itemsize)
     order = (*contraction.shared, *contraction.summed, *contraction.right)
     copy_strided(code, pointers.right, kernel, [(d.size, d.right) for d in order], dtype)
@@ -195,7 +206,71 @@ def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType
     emit_contraction(code, packed, other, Pointers(pointers.left, kernel, out), dtype)
     back = zip(_all(contraction), _all(packed), strict=True)
     dims = sorted(((own.size, there.out, own.out) for own, there in back), key=lambda d: -d[2])
-    copy_between(code, out, pointers.out, dims, dtype)
+    spread_copy(code, out, pointers.out, dims, dtype)
+
+
+def _as_it_lies(code: Code, contraction: Contraction, dtype: DType) -> Choice | None:
+    """What becomes the vector where that is better than copying the kernel."""
+    lanes = full_lanes(code, dtype)
+    choice = choose(contraction, lanes)
+    packed, packed_size = _packed(contraction)
+    other = choose(packed, lanes)
+    copies = (packed_size + contraction.outputs) / 4
+    if choice is None or (other is not None and choice.cost > other.cost + copies):
+        return None
+    return choice
+
+
+def _by_images(
+    code: Code, frame: Frame, contraction: Contraction, dtype: DType
+) -> Choice | None:
+    """The choice for a convolution whose images are padded one by one, or None.
+
+    What is padded is then still in the cache when it is read.
+    """
+    if not frame.needed or frame.examples < _IMAGES or contraction.shared:
+        return None
+    left, rows = contraction.left, math.prod(frame.padded[1:])
+    if not left or left[0].size != frame.examples or left[0].left != rows:
+        return None
+    choice = _as_it_lies(code, contraction, dtype)
+    if choice is None or choice.kind == "summed" or (choice.kind, choice.dim) == ("left", 0):
+        return None
+    if contraction.products < _SMALL or as_matrices(contraction) is not None:
+        return None
+    return choice._replace(dim=choice.dim - (choice.kind == "left"))
+
+
+def _emit_images(
+    code: Code,
+    frame: Frame,
+    contraction: Contraction,
+    choice: Choice,
+    pointers: Pointers,
+    dtype: DType,
+) -> None:
+    """Pad and convolve image by image, blocks of them on all threads."""
+    nbytes, images = dtype.itemsize, contraction.left[0]
+    inside = contraction._replace(left=contraction.left[1:])
+    size = math.prod(frame.padded[1:]) * nbytes
+    memory = -(-size // 64) * 64
+    chunk = -(-images.size // min(images.size, 2 * _BLOCKS))
+    blocks = -(-images.size // chunk)
+
+    def body(code: Code, block: Any, given: Sequence[Any]) -> None:
+        builder = code.builder
+        own = code.offset(given[3], block, memory)
+        code.fill_zero(own, size)
+        first, end = builder.mul(block, code.int64(chunk)), code.int64(images.size)
+        last = builder.add(first, code.int64(chunk))
+        last = builder.select(builder.icmp_signed("<", last, end), last, end)
+        with code.loop(last, first) as i:
+            source = code.offset(given[0], i, math.prod(frame.shape[1:]) * nbytes)
+            frame.copy_image(code, source, own, dtype)
+            out = code.offset(given[2], i, images.out * nbytes)
+            emit_contraction(code, inside, choice, Pointers(own, given[1], out), dtype, False)
+
+    code.parallel("images", blocks, [*pointers, code.scratch(memory * blocks)], body)
 
 
 def as_matrices(contraction: Contraction) -> Matrices | None:
@@ -240,66 +315,84 @@ def _with(dims: Sequence[Dim], right: Sequence[int], out: Sequence[int]) -> tupl
     return tuple(d._replace(right=r, out=o) for d, r, o in zip(dims, right, out, strict=True))
 
 
-def _padded(code: Code, equation: Equation, x: Any, padded: Shape, dtype: DType) -> Any:
-    """The input with its space dilated and padded by zeros: itself, or a copy."""
-    params, shape = equation.params, equation.inputs[0].type.shape
-    space = params["dimension_numbers"].lhs_spec[2:]
-    if padded == shape and all(low == 0 for low, _ in params["padding"]):
-        return x
-    dims = [
-        (size, source, target)
-        for size, source, target in zip(
-            shape, dense_strides(shape), dense_strides(padded), strict=True
-        )
-    ]
-    skipped = moved = 0
-    for axis, d, (low, _) in zip(space, params["lhs_dilation"], params["padding"], strict=True):
-        size, source, target = dims[axis]
-        first = -(low // d) if low < 0 else 0  # the first element that is not cut off
-        last = min(size, (padded[axis] - 1 - low) // d + 1)
-        dims[axis] = (max(last - first, 0), source, target * d)
-        skipped += first * source
-        moved += (low + first * d) * target
-    out = code.scratch(math.prod(padded) * dtype.itemsize)
-    _copy_padded(code, (x, skipped), (out, moved), dims, padded, dtype)
+class Frame:
+    """Where an array lies in its copy with space dilated and padded by zeros.
+
+    Attributes:
+      shape, padded: of the array and of the copy.
+      dims: (size, stride in the array, stride in the copy) of what is not cut off.
+      skipped, moved: elements before that, in the array and in the copy.
+      needed: whether the copy differs from the array.
+    """
+
+    def __init__(self, shape: Shape, padded: Shape) -> None:
+        self.shape, self.padded = shape, padded
+        strides = zip(shape, dense_strides(shape), dense_strides(padded), strict=True)
+        self.dims: list[tuple[int, int, int]] = list(strides)
+        self.skipped = self.moved = 0
+        self.needed = padded != shape
+
+    @staticmethod
+    def of(equation: Equation, padded: Shape) -> Frame:
+        """The frame of a convolution's input."""
+        params = equation.params
+        frame = Frame(equation.inputs[0].type.shape, padded)
+        space = params["dimension_numbers"].lhs_spec[2:]
+        for axis, d, (low, _) in zip(
+            space, params["lhs_dilation"], params["padding"], strict=True
+        ):
+            size, source, target = frame.dims[axis]
+            first = -(low // d) if low < 0 else 0  # the first element that is not cut off
+            last = min(size, (padded[axis] - 1 - low) // d + 1)
+            frame.dims[axis] = (max(last - first, 0), source, target * d)
+            frame.skipped += first * source
+            frame.moved += (low + first * d) * target
+            frame.needed |= low != 0
+        return frame
+
+    @property
+    def examples(self) -> int:
+        """The size of the leading dimension, or 0 where it is padded itself."""
+        return self.shape[0] if self.dims[0][0] == self.padded[0] == self.shape[0] else 0
+
+    def copy(
+        self,
+        code: Code,
+        source: Any,
+        target: Any,
+        dims: list[tuple[int, int, int]],
+        dtype: DType,
+    ) -> None:
+        """Copy what is not cut off; `dims` are those of a part of the array."""
+        source = code.offset(source, self.skipped, dtype.itemsize)
+        target = code.offset(target, self.moved, dtype.itemsize)
+        copy_between(code, source, target, dims, dtype)
+
+    def copy_image(self, code: Code, source: Any, target: Any, dtype: DType) -> None:
+        """Copy one element of the leading dimension."""
+        self.copy(code, source, target, self.dims[1:], dtype)
+
+
+def _padded(code: Code, frame: Frame, x: Any, dtype: DType) -> Any:
+    """A copy with zeros around and among its elements; in blocks of the first dimension."""
+    total, nbytes = math.prod(frame.padded), dtype.itemsize
+    out = code.scratch(total * nbytes)
+    blocks = math.gcd(frame.examples, _BLOCKS) if total >= _LARGE else 1
+    if blocks <= 1:
+        code.fill_zero(out, total * nbytes)
+        frame.copy(code, x, out, frame.dims, dtype)
+        return out
+    (size, stride, step), *rest = frame.dims
+    part = (size // blocks, stride, step)
+
+    def body(code: Code, block: Any, given: Sequence[Any]) -> None:
+        source = code.offset(given[0], block, part[0] * stride * nbytes)
+        target = code.offset(given[1], block, total // blocks * nbytes)
+        code.fill_zero(target, total // blocks * nbytes)
+        frame.copy(code, source, target, [part, *rest], dtype)
+
+    code.parallel("padded", blocks, [x, out], body)
     return out
-
-
-def _copy_padded(
-    code: Code,
-    source: tuple[Any, int],
-    target: tuple[Any, int],
-    dims: list[tuple[int, int, int]],
-    padded: Shape,
-    dtype: DType,
-) -> None:
-    """Zeros, and the input among them; in blocks along the first dimension."""
-    nbytes, total = dtype.itemsize, math.prod(padded)
-    blocks = math.gcd(dims[0][0], _BLOCKS) if dims[0][0] == padded[0] else 1
-    part = total // blocks
-    dims = [(dims[0][0] // blocks, *dims[0][1:]), *dims[1:]]
-
-    def copy(code: Code, x: Any, out: Any) -> None:
-        code.fill_zero(out, part * nbytes)
-        copy_between(
-            code,
-            code.offset(x, source[1], nbytes),
-            code.offset(out, target[1], nbytes),
-            dims,
-            dtype,
-        )
-
-    def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
-        x, out = captured
-        step = dims[0][0] * dims[0][1]
-        copy(code, code.offset(x, block, step * nbytes), code.offset(out, block, part * nbytes))
-
-    if blocks > 1 and total >= _LARGE:
-        code.parallel("padded", blocks, [source[0], target[0]], body)
-    else:
-        dims[0] = (dims[0][0] * blocks, *dims[0][1:])
-        part = total
-        copy(code, source[0], target[0])
 
 
 OPERATIONS = {"conv_general_dilated": emit_convolution}

@@ -319,11 +319,9 @@ class _Spread(_Kernel):
         if self.outside is not None or len(self.summed) < 2:
             return
         dim, *inner = self.summed
-        count, last = math.prod(d.size for d in inner), inner[-1]
-        line, runs = self.wide * self.lanes * self.size, count
-        if last.right == 1:
-            line, runs = line + last.size * self.size, count // last.size
-        step = runs * (line + 64) + self.tall * count * self.size
+        count, width = math.prod(d.size for d in inner), self.wide * self.lanes
+        span = width + sum((d.size - 1) * d.right for d in inner)
+        step = min(count * width, span) * self.size + 64 + self.tall * count * self.size
         straight = dim.right == inner[0].size * inner[0].right
         if step * dim.size <= (_STREAM if straight else _CACHE):
             return

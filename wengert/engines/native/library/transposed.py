@@ -7,6 +7,7 @@ Elements are moved as integers of their size, so one code serves all dtypes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from wengert.engines.native.library.common import (
     load,
     power_below,
     shuffle_mask,
+    spread_rows,
     store,
 )
 from wengert.engines.native.library.layout import Axes, Dimension, merged
@@ -84,6 +86,32 @@ def copy_between(
     """Copy elements at dimensions (size, stride in the source, stride in the target)."""
     if all(size > 0 for size, _, _ in dimensions):
         _Copy(code, dtype).emit(source, target, list(dimensions))
+
+
+def spread_copy(
+    code: Code,
+    source: Any,
+    target: Any,
+    dimensions: Sequence[tuple[int, int, int]],
+    dtype: DType,
+) -> None:
+    """`copy_between` on all threads, where it is large: in rounds of the first dimension."""
+    first, *rest = dimensions
+    sizes = [size for size, _, _ in dimensions]
+
+    def row(code: Code, given: Sequence[Any], i: Any) -> None:
+        source = code.offset(given[0], i, first[1] * dtype.itemsize)
+        target = code.offset(given[1], i, first[2] * dtype.itemsize)
+        copy_between(code, source, target, rest or [(1, 1, 1)], dtype)
+
+    if math.prod(sizes) < _LARGE or first[0] < 2:
+        copy_between(code, source, target, dimensions, dtype)
+    else:
+        spread_rows(code, "copy", first[0], [source, target], row, True)
+
+
+#: Elements from which a copy is made on several threads.
+_LARGE = 1 << 17
 
 
 class _Copy:
