@@ -142,6 +142,8 @@ def _sign(v: Vectors, node: Apply, x: Any) -> Any:
     out = v.select(v.compare("gt", x, zero, signed), one, zero)
     if signed:
         out = v.select(v.compare("lt", x, zero), minus, out)
+    if node.dtype == dtypes.bfloat16:  # whose zeros keep their sign
+        out = v.select(v.compare("eq", x, zero), x, out)
     return v.select(v.is_nan(x), x, out) if _floating(node) else out
 
 
@@ -157,10 +159,14 @@ def _heaviside(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
 
 
 def extremum(op: str, ignore_nan: bool = False) -> Emit:
-    """Maximum (`op` is "ge") or minimum ("le"); NaN wins, or with `ignore_nan` loses."""
+    """Maximum (`op` is "gt") or minimum ("lt"); NaN wins, or with `ignore_nan` loses.
+
+    Of zeros of both signs it is the second, but in float16 the first, as in NumPy.
+    """
 
     def emit(v: Vectors, node: Apply, x: Any, y: Any) -> Any:
-        first = v.compare(op, x, y, _kind(node) == "i")
+        half = node.args[0].dtype == np.float16
+        first = v.compare(op.replace("t", "e") if half else op, x, y, _kind(node) == "i")
         if _floating(node):
             first = v.builder.or_(first, v.is_nan(y if ignore_nan else x))
         return v.select(first, x, y)
@@ -168,7 +174,7 @@ def extremum(op: str, ignore_nan: bool = False) -> Emit:
     return emit
 
 
-_maximum, _minimum = extremum("ge"), extremum("le")
+_maximum, _minimum = extremum("gt"), extremum("lt")
 
 
 def _clamp(v: Vectors, node: Apply, low: Any, x: Any, high: Any) -> Any:
@@ -399,8 +405,8 @@ TABLE: dict[str, Emit] = {
     "heaviside": _heaviside,
     "maximum": _maximum,
     "minimum": _minimum,
-    "fmax": extremum("ge", ignore_nan=True),
-    "fmin": extremum("le", ignore_nan=True),
+    "fmax": extremum("gt", ignore_nan=True),
+    "fmin": extremum("lt", ignore_nan=True),
     "clamp": _clamp,
     "share": _share,
     **{name: _comparison(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
