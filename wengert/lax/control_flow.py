@@ -190,7 +190,8 @@ def while_loop(
       init_val: the first carry, a tree of arrays.
       checkpoint: how many values of the carry are kept for reverse mode. True: as many as
         the number of iterations has binary digits.
-      checkpoint_bytes: how many bytes they may take together, in place of their number.
+      checkpoint_bytes: how many bytes they may take together, in place of their number. Both
+        hold for gradients, and forward mode over them; reverse over reverse mode keeps all.
 
     Returns:
       the first carry for which `cond_fun` does not hold.
