@@ -225,11 +225,6 @@ def plus(a: Affine, b: Affine) -> Affine:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def is_fixed(a: Affine) -> bool:
-    """Whether the form does not depend on the point."""
-    return not any(a[:-1])
-
-
 def row_major(shape: Shape) -> tuple[int, ...]:
     """Strides, in elements, of a dense array."""
     strides = [1] * len(shape)

@@ -239,15 +239,6 @@ class Vectors:
             x, self.vector_of(ir.DoubleType() if double else ir.FloatType())
         )
 
-    def to_int(self, x: Any, width: int) -> Any:
-        """Floating lanes as signed integers, towards zero; the value must fit."""
-        return self.builder.fptosi(x, self.vector_of(ir.IntType(width)))
-
-    def from_int(self, x: Any, double: bool) -> Any:
-        """Signed integer lanes as floating numbers."""
-        element = ir.DoubleType() if double else ir.FloatType()
-        return self.builder.sitofp(x, self.vector_of(element))
-
     def widen(self, x: Any) -> Any:
         """float32 lanes as float64."""
         return self.builder.fpext(x, self.vector_of(ir.DoubleType()))
