@@ -514,6 +514,31 @@ class ProgramError(WengertError, ValueError):
     """
 
 
+class DeletedArrayError(WengertError, RuntimeError):
+    """The values of an array are asked for that was donated to a jitted function, or deleted.
+
+    >>> import wengert, wengert.numpy as wnp
+    >>> step = wengert.jit(lambda x: x + 1, donate_argnums=0)
+    >>> x = wnp.zeros(3)
+    >>> y = step(x)
+    >>> x + y
+    Traceback (most recent call last):
+        ...
+    wengert.errors.DeletedArrayError: the values of this f32[3] are gone: it was donated to ...
+    >>> x = wnp.zeros(3)
+    >>> x = step(x)
+    >>> x
+    Array([1., 1., 1.], dtype=float32)
+    """
+
+    def __init__(self, type: Any, how: str, location: Any) -> None:
+        super().__init__(
+            f"the values of this {type} are gone: it {how}.{_at(location)}\n"
+            "Put the result in its place (x = step(x)), use a copy where it is donated "
+            "(step(x.copy())), or do not donate it."
+        )
+
+
 class StaticArgumentError(WengertError, ValueError, TypeError):
     """A static argument of jit that cannot be compared or hashed.
 

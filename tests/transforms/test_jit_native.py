@@ -430,9 +430,9 @@ def test_tiered_answers_while_compiling(monkeypatch):
     go = threading.Event()
 
     class Slow(NativeProgram):
-        def __init__(self, program):
+        def __init__(self, program, donated):
             go.wait(60)
-            super().__init__(program)
+            super().__init__(program, donated)
 
     monkeypatch.setattr(selection, "NativeProgram", Slow)
     f = wg.jit(lambda x: x * 3, tiered=True)
@@ -447,7 +447,7 @@ def test_tiered_answers_while_compiling(monkeypatch):
 
 
 def test_failure_of_the_compiler_is_raised(monkeypatch):
-    def fail(program):
+    def fail(program, donated):
         raise ArithmeticError("no code")
 
     monkeypatch.setattr(selection, "NativeProgram", fail)

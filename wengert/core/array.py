@@ -18,6 +18,7 @@ import numpy as np
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.dtypes import DType, DTypeLike
+from wengert.core.source import user_location
 
 Shape = tuple[int, ...]
 
@@ -136,6 +137,46 @@ class _AlsoTracers(type):
         return isinstance(instance, ArrayLike)
 
 
+class Deleted:
+    """What a deleted array holds in place of its values: shape and dtype are still known.
+
+    Args:
+      value: the values so far.
+      how: what has deleted it, as a sentence about the array.
+      location: where that was.
+    """
+
+    __slots__ = ("_how", "_location", "dtype", "itemsize", "nbytes", "ndim", "shape", "size")
+
+    def __init__(self, value: Any, how: str, location: Any) -> None:
+        self._how, self._location = how, location
+        self.shape, self.ndim, self.size = value.shape, value.ndim, value.size
+        self.dtype, self.itemsize, self.nbytes = value.dtype, value.itemsize, value.nbytes
+
+    def error(self) -> errors.DeletedArrayError:
+        """What every use of the values raises."""
+        type_ = ArrayType(self.shape, self.dtype)
+        return errors.DeletedArrayError(type_, self._how, self._location)
+
+    def __getattr__(self, name: str) -> Any:
+        raise self.error()
+
+    def __repr__(self) -> str:
+        return "deleted"
+
+
+def _refuse(self: Deleted, *args: Any, **kwargs: Any) -> Any:
+    raise self.error()
+
+
+for _name in (
+    "array bool int float complex index len iter getitem contains format reduce_ex neg pos abs "
+    "invert eq ne lt le gt ge add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv "
+    "mod rmod pow rpow matmul rmatmul and rand or ror xor rxor"
+).split():
+    setattr(Deleted, f"__{_name}__", _refuse)
+
+
 class Array(ArrayLike, metaclass=_AlsoTracers):
     """An immutable array of numbers, on the CPU a view on a NumPy array.
 
@@ -206,6 +247,22 @@ class Array(ArrayLike, metaclass=_AlsoTracers):
         """The raw bytes of the elements."""
         return self._value.tobytes(order)
 
+    def is_deleted(self) -> bool:
+        """Whether the array has been deleted, or donated to a jitted function.
+
+        >>> import wengert.numpy as wnp
+        >>> x = wnp.ones(3)
+        >>> x.delete()
+        >>> x.is_deleted(), x.shape
+        (True, (3,))
+        """
+        return type(self._value) is Deleted
+
+    def delete(self) -> None:
+        """Give the memory back now; any use of the values is an error from then on."""
+        if not self.is_deleted():
+            self._value = Deleted(self._value, "was deleted by delete()", user_location())
+
     def __array__(
         self, dtype: DTypeLike = None, copy: bool | None = None
     ) -> np.ndarray[Any, Any]:
@@ -254,6 +311,8 @@ class Array(ArrayLike, metaclass=_AlsoTracers):
     def __repr__(self) -> str:
         weak = ", weak_type=True" if self._weak else ""
         dtype = f"dtype={self._value.dtype.name}{weak})"
+        if self.is_deleted():
+            return f"Array(deleted, shape={self.shape}, {dtype}"
         value = np.asarray(self._value)
         body = np.array2string(value, separator=", ", prefix="Array(", suffix=",")
         if value.size == 0 and value.ndim > 0:

@@ -75,7 +75,8 @@ class Program:
       equations: in order of definition.
       outputs: the results.
       compiled: what an engine made of it, kept with it.
-      derived: programs that transformations made of it, by what they were made for.
+      derived: what else was made of it, by what it was made for: transformed programs, and
+        executables for donated inputs.
     """
 
     __slots__ = (

@@ -30,7 +30,8 @@ class ExecutableProgram(Protocol):
 class EagerProgram:
     """A program on the eager engine."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, donated: tuple[int, ...] = ()) -> None:
+        del donated  # whose memory NumPy does not take over
         self._program = program
 
     def run(self, values: Sequence[Any]) -> Sequence[Any]:
@@ -45,8 +46,9 @@ class TieredProgram:
     raised by the next run.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, donated: tuple[int, ...] = ()) -> None:
         self._program = program
+        self._donated = donated
         self._eager = EagerProgram(program)
         self._error: Exception | None = None
         self._maker: threading.Thread | None = None
@@ -69,12 +71,12 @@ class TieredProgram:
 
     def _make(self) -> None:
         try:
-            self._program.executable = NativeProgram(self._program)
+            _keep(self._program, self._donated, NativeProgram(self._program, self._donated))
         except Exception as error:
             self._error = error
 
 
-ENGINES: dict[str, Callable[[Program], ExecutableProgram]] = {
+ENGINES: dict[str, Callable[[Program, tuple[int, ...]], ExecutableProgram]] = {
     "native": NativeProgram,
     "tiered": TieredProgram,
     "eager": EagerProgram,
@@ -109,11 +111,35 @@ def replaced(make: Callable[[Program], ExecutableProgram]) -> Iterator[None]:
         _replacement.make = before
 
 
-def executable(program: Program, engine: str = "native") -> ExecutableProgram:
-    """What runs a program: made at the first call, and kept with it."""
+def executable(
+    program: Program, engine: str = "native", donated: tuple[int, ...] = ()
+) -> ExecutableProgram:
+    """What runs a program: made at the first call, and kept with it.
+
+    Args:
+      program: what to run.
+      engine: a name of `ENGINES`.
+      donated: numbers of inputs in whose memory machine code may compute results: then
+        `overwrites` of the `NativeProgram` says which of them must be given away.
+    """
     if _replacement.make is not None:
         return _replacement.make(program)
-    if program.executable is None:
-        program.executable = ENGINES[engine if has_llvm() else "eager"](program)
-    made: ExecutableProgram = program.executable
+    made = _kept(program, donated)
+    if made is None:
+        made = ENGINES[engine if has_llvm() else "eager"](program, donated)
+        _keep(program, donated, made)
     return made
+
+
+def _kept(program: Program, donated: tuple[int, ...]) -> ExecutableProgram | None:
+    made: ExecutableProgram | None = (
+        program.derived.get(("executable", donated)) if donated else program.executable
+    )
+    return made
+
+
+def _keep(program: Program, donated: tuple[int, ...], made: ExecutableProgram) -> None:
+    if donated:
+        program.derived["executable", donated] = made
+    else:
+        program.executable = made

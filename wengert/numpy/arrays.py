@@ -67,8 +67,8 @@ def array(
         out = _from_sequence(object, wanted)
     else:
         out = _from_value(object, wanted)
-        if copy and type(out) is Array and _may_share(out, object):
-            out = Array(out._value.copy(), out._weak)
+        if copy and type(out) is Array and (out is object or _may_share(out, object)):
+            out = Array(out._value.copy(), out._weak)  # scalars, too: one may be deleted
     missing = ndmin - len(out.shape)
     return reshape(out, shape=(1,) * missing + out.shape) if missing > 0 else out
 
@@ -120,7 +120,7 @@ def in_dtype(x: Any, dtype: DType) -> Value:
 
 def _may_share(out: Array, source: Any) -> bool:
     """Whether an array may live in memory that others write to."""
-    if not isinstance(out._value, np.ndarray):
+    if isinstance(out._value, np.generic):
         return False
     return not isinstance(source, np.ndarray) or np.may_share_memory(out._value, source)
 

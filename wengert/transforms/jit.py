@@ -24,8 +24,9 @@ from wengert.engines.eager import run_program
 from wengert.engines.native.execute import NativeProgram, cost_analysis
 from wengert.engines.native.runtime.callable import NativeCallable
 from wengert.engines.selection import EagerProgram, executable
+from wengert.transforms.donation import call_donating, donated_leaves, donates
 from wengert.transforms.misses import Signature, explain
-from wengert.transforms.static import StaticValue, static_arguments
+from wengert.transforms.static import StaticValue, named_arguments
 
 
 class Call(Primitive):
@@ -82,6 +83,7 @@ class Traced:
       constants: leading operands: tracers of enclosing transformations that the function
         closed over. A program that has any serves one call only.
       reusable: whether it has none.
+      donated: the inputs that a call deletes; their memory may become that of results.
       forms: the forms of calls (orders of keys, static objects) that machine code answers.
     """
 
@@ -90,6 +92,7 @@ class Traced:
     out_tree: tree.TreeDef
     constants: tuple[Any, ...]
     reusable: bool
+    donated: tuple[int, ...] = ()
     forms: set[Any] = dataclasses.field(default_factory=set)
 
 
@@ -119,12 +122,16 @@ class JitFunction(NativeCallable, native=True):
         static_argnames: Any,
         name: str | None = None,
         engine: str = "native",
+        donate_argnums: Any = None,
+        donate_argnames: Any = None,
     ) -> None:
         functools.update_wrapper(self, fun)
         self.__wrapped__ = fun
-        self._static_argnums, self._static_argnames = static_arguments(
-            fun, static_argnums, static_argnames
+        self._static_argnums, self._static_argnames = named_arguments(
+            fun, static_argnums, static_argnames, "static"
         )
+        self._donated = named_arguments(fun, donate_argnums, donate_argnames, "donate")
+        self._refuse_static_donations()
         self._plain = not self._static_argnums and not self._static_argnames
         self._name = str(name or getattr(fun, "__name__", "fun"))
         self._engine = engine
@@ -135,6 +142,11 @@ class JitFunction(NativeCallable, native=True):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced, values = self.specialize(args, kwargs)
+        if traced.donated and donates(values):
+            out = call_donating(
+                traced.program, traced.donated, values, self._engine, self._name
+            )
+            return tree.unflatten(traced.out_tree, out)
         out = call(*traced.constants, *values, program=traced.program, name=self._name)
         if type(traced.program.executable) is NativeProgram and traced.reusable:
             numbers, names = self._static_places(args, kwargs)
@@ -157,6 +169,16 @@ class JitFunction(NativeCallable, native=True):
 
     def __reduce__(self) -> Any:
         return getattr(self.__wrapped__, "__qualname__", self._name)
+
+    def _refuse_static_donations(self) -> None:
+        numbers, names = self._donated
+        both = [n for n in self._static_argnums if n in numbers]
+        if both or self._static_argnames & names:
+            which = sorted(self._static_argnames & names) or both
+            raise errors.ArgnumsError(
+                f"{self._name} takes {', '.join(map(repr, which))} as static and donated; a "
+                "static argument has no memory that could be donated."
+            )
 
     def _static_places(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -221,9 +243,10 @@ class JitFunction(NativeCallable, native=True):
             closed, constants = program.closed(), program.constant_values
             closed.executable = EagerProgram(closed)
             return Traced(closed, in_tree, out_tree, constants, False)
+        donated = donated_leaves(in_tree, *self._donated)
         if self._engine != "native":
             executable(program, self._engine)
-        return Traced(program, in_tree, out_tree, (), True)
+        return Traced(program, in_tree, out_tree, (), True, donated)
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """The program for arguments like these (arrays or their types)."""
@@ -318,7 +341,7 @@ class Compiled(NativeCallable, native=True):
 
     def __init__(self, traced: Traced) -> None:
         self.traced = dataclasses.replace(traced, forms=set())
-        executable(traced.program)
+        executable(traced.program, donated=traced.donated)
 
     def as_text(self) -> str:
         """The program as text."""
@@ -341,6 +364,9 @@ class Compiled(NativeCallable, native=True):
                 f"compiled for arguments {expected}, called with {got}. "
                 "Call the jitted function itself to compile for other types."
             )
+        if traced.donated and donates(values):
+            out = call_donating(traced.program, traced.donated, values, "native", "compiled")
+            return tree.unflatten(traced.out_tree, out)
         out = call(*traced.constants, *values, program=traced.program, name="compiled")
         native = type(traced.program.executable) is NativeProgram
         if native and traced.reusable and in_tree == traced.in_tree:
@@ -368,12 +394,13 @@ def jit(
         not values. Without it, `jit(static_argnums=...)` is a decorator.
       static_argnums: positions of arguments that are compile-time constants (hashable).
       static_argnames: the same by name.
-      donate_argnums: arguments whose memory may be reused; accepted, results do not change.
+      donate_argnums: positions of arguments whose memory becomes that of results of the same
+        shape and dtype, where the program allows it. Arrays among them are deleted by the call:
+        write `state = step(state)`. What others can see (memory of NumPy arrays, of views, of
+        constants) is copied. Under transformations nothing is donated.
       donate_argnames: the same by name.
-      keep_unused: accepted; results do not change.
-      inline: accepted; results do not change.
-      tiered: answer the first calls on the eager engine, while machine code is made in the
-        background.
+      keep_unused, inline: accepted; results do not change.
+      tiered: answer the first calls on the eager engine, while code is made in the background.
       engine: "native" (machine code) or "eager" (NumPy, one operation after the other).
 
     Returns:
@@ -386,16 +413,26 @@ def jit(
     >>> f = wengert.jit(lambda x: wnp.sin(x) ** 2)
     >>> f(0.0), f.cache_info().misses
     (Array(0., dtype=float32, weak_type=True), 1)
+    >>> step = wengert.jit(lambda x: x + 1, donate_argnums=0)
+    >>> x = step(wnp.zeros(3))
     """
-    del donate_argnums, donate_argnames, keep_unused, inline
+    del keep_unused, inline
     if engine not in ("native", "eager"):
         raise ValueError(f"jit knows the engines 'native' and 'eager', got {engine!r}.")
     chosen = "tiered" if tiered and engine == "native" else engine
+    make = functools.partial(
+        JitFunction,
+        static_argnums=static_argnums,
+        static_argnames=static_argnames,
+        engine=chosen,
+        donate_argnums=donate_argnums,
+        donate_argnames=donate_argnames,
+    )
     if fun is None:
-        return lambda f: JitFunction(f, static_argnums, static_argnames, engine=chosen)
+        return make
     if not callable(fun):
         raise TypeError(f"jit needs a function, got {fun!r}.")
-    return JitFunction(fun, static_argnums, static_argnames, engine=chosen)
+    return make(fun)
 
 
 def make_program(

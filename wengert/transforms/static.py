@@ -2,6 +2,8 @@
 
 A static argument is a compile-time constant: its value is part of a program's signature. Values
 are compared by type and equality, so that 1, 1.0 and True differ.
+
+`named_arguments` finds arguments that are named by position or by name, static or donated ones.
 """
 
 from __future__ import annotations
@@ -48,10 +50,17 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def static_arguments(
-    fun: Callable[..., Any], argnums: Any, argnames: Any
+def named_arguments(
+    fun: Callable[..., Any], argnums: Any, argnames: Any, kind: str
 ) -> tuple[tuple[int, ...], frozenset[str]]:
-    """Positions and names of static arguments, each completed from the other by signature."""
+    """Positions and names of some arguments, each completed from the other by signature.
+
+    Args:
+      fun: whose arguments they are.
+      argnums: positions.
+      argnames: names.
+      kind: "static" or "donate", for error messages.
+    """
     numbers, names = _tuple(argnums), _tuple(argnames)
     if not numbers and not names:
         return (), frozenset()
@@ -66,7 +75,7 @@ def static_arguments(
     for n in numbers:
         if not variadic and not -len(positional) <= n < len(positional):
             raise errors.ArgnumsError(
-                f"static_argnums={n}, but {getattr(fun, '__name__', fun)} has "
+                f"{kind}_argnums={n}, but {getattr(fun, '__name__', fun)} has "
                 f"{len(positional)} positional parameters."
             )
     accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -74,7 +83,7 @@ def static_arguments(
     for name in names:
         if name not in known and not accepts_any:
             raise errors.ArgnumsError(
-                f"static_argnames={name!r} is not a parameter of "
+                f"{kind}_argnames={name!r} is not a parameter of "
                 f"{getattr(fun, '__name__', fun)}; "
                 f"it has {', '.join(known)}."
             )

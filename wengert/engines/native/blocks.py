@@ -8,7 +8,9 @@ it to the last that reads it) and then writes the steps in order.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from wengert.core.program import Atom, Equation, Literal, Variable
 from wengert.engines.native import callbacks
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.context import ALIGNMENT, RAISED, Context
-from wengert.engines.native.control import CONTROL
+from wengert.engines.native.control import CONTROL, carry_operands
 from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
 from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step
@@ -62,41 +64,113 @@ def reads(block: Block, step: Step) -> set[Variable]:
     return {r for r in roots if isinstance(r, Variable)}
 
 
-def last_reads(block: Block) -> dict[Variable, int]:
-    """For each variable the last step that makes or reads it."""
-    last: dict[Variable, int] = {}
-    for i, step in enumerate(block.steps):
-        for variable in (*reads(block, step), *step.outputs):
-            last[variable] = i
-    return last
+@dataclass
+class Lifetimes:
+    """When the variables of a block are in use.
+
+    Attributes:
+      reads: what each step reads from memory.
+      made: the step that makes a variable.
+      last: the last step that makes or reads it.
+      results: how many of the block's outputs it is.
+    """
+
+    reads: list[set[Variable]]
+    made: dict[Variable, int]
+    last: dict[Variable, int]
+    results: Counter[Atom]
+
+
+def lifetimes(block: Block) -> Lifetimes:
+    """When the variables of a block are in use; found once."""
+    if block.lifetimes is None:
+        read = [reads(block, step) for step in block.steps]
+        made = {v: i for i, step in enumerate(block.steps) for v in step.outputs}
+        last = {v: i for i, step in enumerate(block.steps) for v in (*read[i], *step.outputs)}
+        results = Counter(block.root(a) for a in block.program.outputs)
+        block.lifetimes = Lifetimes(read, made, last, results)
+    found: Lifetimes = block.lifetimes
+    return found
 
 
 def replaceable(block: Block, step: Step) -> set[Variable]:
     """The variables whose memory a step may overwrite with a result of the same size."""
     if isinstance(step, LoopKernel):
         return read_in_place(expanded(block)[step])
+    at, count = _first_read(step)
+    roots = [block.root(a) for a in step.equation.inputs]
+    others = roots[:at] + roots[at + count :]
+    return {r for r in roots[at : at + count] if type(r) is Variable and r not in others}
+
+
+def _first_read(step: OpaqueStep) -> tuple[int, int]:
+    """Position and number of the operands that a step takes over before it writes results."""
     equation = step.equation
-    if step.kind != "library" or equation.primitive.name not in _UPDATES:
-        return set()
-    first, *others = map(block.root, equation.inputs)
-    return set() if type(first) is not Variable or first in others else {first}
+    if step.kind == "library" and equation.primitive.name in _UPDATES:
+        return 0, 1
+    if step.kind == "control" and equation.primitive.name in ("scan", "while"):
+        return carry_operands(equation)
+    return 0, 0
 
 
 def updated_in_place(block: Block, before: Variable, after: Atom) -> bool:
     """Whether a result of a block may be computed in the memory of an input it replaces."""
-    outputs = [block.root(a) for a in block.program.outputs]
-    root = block.root(after)
-    if type(root) is not Variable or before in outputs or outputs.count(root) > 1:
+    found, root = lifetimes(block), block.root(after)
+    if type(root) is not Variable or before in found.results or found.results[root] > 1:
         return False
-    last = last_reads(block)
-    made = next((i for i, step in enumerate(block.steps) if root in step.outputs), None)
-    if made is None or root.type != before.type or last.get(before, made) > made:
+    made = found.made.get(root)
+    if made is None or _memory(root.type) != _memory(before.type):
+        return False
+    if found.last.get(before, made) > made:
         return False
     step = block.steps[made]
-    return before not in reads(block, step) or (
+    return before not in found.reads[made] or (
         before in replaceable(block, step)
         and (not isinstance(step, LoopKernel) or root in step.stores)
     )
+
+
+def _memory(type_: ArrayType) -> tuple[Any, int]:
+    return type_.dtype, type_.size
+
+
+def donations(
+    block: Block, donated: Iterable[int], last_exit: int = -1
+) -> tuple[tuple[int, int], ...]:
+    """Which results are computed in the memory of which donated inputs.
+
+    Args:
+      block: a whole program.
+      donated: numbers of inputs.
+      last_exit: the last step that may end the program early. Inputs are changed after it.
+    """
+    program = block.program
+    results: dict[Any, list[int]] = {}
+    for number, atom in enumerate(program.outputs):
+        if atom.type.shape:  # others are scalars, which Python shares
+            results.setdefault((atom.type.shape, atom.type.dtype), []).append(number)
+    pairs = []
+    for number in donated:
+        before = program.inputs[number]
+        left = results.get((before.type.shape, before.type.dtype), [])
+        for result in left:
+            after = program.outputs[result]
+            if updated_in_place(block, before, after) and _is_late(block, after, last_exit):
+                pairs.append((number, result))
+                left.remove(result)
+                break
+    return tuple(pairs)
+
+
+def _is_late(block: Block, after: Atom, last_exit: int) -> bool:
+    """Whether a result is written when the program can no longer end early."""
+    root = block.root(after)
+    assert type(root) is Variable
+    made = lifetimes(block).made[root]
+    if made != last_exit:
+        return made > last_exit
+    step = block.steps[made]
+    return type(step) is OpaqueStep and root in step.outputs[: _first_read(step)[1]]
 
 
 class BlockWriter:
@@ -132,6 +206,8 @@ class BlockWriter:
         self.copied: list[tuple[Atom, Any]] = []
         #: Variables that take the place of one that their step reads.
         self.in_place = set(in_place)
+        #: The last step that may end the program early.
+        self.last_exit = -1
 
     # -- places -----------------------------------------------
 
@@ -153,7 +229,7 @@ class BlockWriter:
     def _place_all(self) -> None:
         """Give every variable that steps store its memory."""
         steps = self.block.steps
-        last = last_reads(self.block)
+        last = dict(lifetimes(self.block).last)
         for atom, _ in self.copied:
             if isinstance(atom, Variable):
                 last[atom] = len(steps)
@@ -226,7 +302,10 @@ class BlockWriter:
         for number, step in enumerate(self.block.steps):
             self.context.base = above
             begin = clock.start(self.code) if clock else None
+            exits = self.context.exits
             self._write_step(step)
+            if self.context.exits > exits:
+                self.last_exit = number
             if clock:
                 clock.stop(self.code, begin, number)
         for atom, pointer in self.copied:

@@ -6,6 +6,10 @@ The entry point is a C function `i64 entry(ptr inputs, ptr outputs, ptr arena)`:
 pointers to dense arrays, constants before inputs, and scratch memory. It returns `DONE`,
 `FAILED` (run the program on the eager engine: it raises the error, with the user's line), or
 `RAISED` (a callback or an interrupt left an exception).
+
+Results may be computed in the memory of *donated* inputs. Their pointers are not among the
+outputs then, and a flag comes after the inputs: it is set where the program has come to its
+end. A program that ends early has not changed its inputs.
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from wengert.core.array import ArrayType
 from wengert.core.interpreter import state
 from wengert.core.lazy import lazy_module
-from wengert.core.program import Atom, Program
+from wengert.core.program import Atom, Program, Variable
 from wengert.engines.eager import compile_program as compile_eager
 from wengert.engines.native import cache, callbacks, tiers
-from wengert.engines.native.blocks import BlockWriter
+from wengert.engines.native.blocks import BlockWriter, donations
 from wengert.engines.native.code import Code
 from wengert.engines.native.context import DONE, FAILED, Context
 from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
@@ -46,6 +51,11 @@ _LONG = 200_000
 _SOON = 10_000_000
 
 
+#: Pairs of an input and a result, by their numbers.
+Pairs = tuple[tuple[int, int], ...]
+_FINISHED = ArrayType((1,), np.bool_)
+
+
 @dataclass(frozen=True)
 class ObjectCode:
     """Object code with what is needed to run it.
@@ -57,6 +67,7 @@ class ObjectCode:
       callbacks: numbers of the equations it calls back for.
       long: whether a call may take long.
       quick: whether it counts its calls, and asks for better code (see `tiers`).
+      in_place: pairs of an input and the result that is computed in its memory.
     """
 
     content: bytes
@@ -65,18 +76,21 @@ class ObjectCode:
     callbacks: list[int]
     long: bool
     quick: bool = False
+    in_place: Pairs = ()
 
     def to_bytes(self) -> bytes:
         """All of it, for a file."""
-        head = json.dumps([self.arena_bytes, self.symbols, self.long, self.quick]).encode()
+        fields = [self.arena_bytes, self.symbols, self.long, self.quick, self.in_place]
+        head = json.dumps(fields).encode()
         return len(head).to_bytes(8, "little") + head + self.content
 
     @staticmethod
     def from_bytes(data: bytes) -> ObjectCode:
         """What `to_bytes` has written."""
         end = 8 + int.from_bytes(data[:8], "little")
-        arena_bytes, symbols, long, quick = json.loads(data[8:end])
-        return ObjectCode(data[end:], arena_bytes, symbols, [], long, quick)
+        arena_bytes, symbols, long, quick, in_place = json.loads(data[8:end])
+        pairs = tuple((i, o) for i, o in in_place)
+        return ObjectCode(data[end:], arena_bytes, symbols, [], long, quick, pairs)
 
 
 def is_long(block: Block) -> bool:
@@ -91,6 +105,9 @@ class CompiledProgram:
 
     Attributes:
       program: what was compiled, after the passes.
+      in_types: the types of what the entry point is given after constants.
+      out_types: the types of the results that it is given memory for.
+      in_place: pairs of an input and the result that is computed in its memory.
       entry: the address of the entry point.
       cell_address: where the address of the best entry point so far is kept.
       arena_bytes: the scratch memory that a call needs.
@@ -100,6 +117,10 @@ class CompiledProgram:
 
     def __init__(self, program: Program, made: ObjectCode, key: str | None = None) -> None:
         self.program = program
+        self.in_place = made.in_place
+        self.in_types = [*program.in_types, *([_FINISHED] if made.in_place else [])]
+        replaced = {o for _, o in made.in_place}
+        self.out_types = [t for o, t in enumerate(program.out_types) if o not in replaced]
         self.arena_bytes = made.arena_bytes
         self.constants = [
             np.require(v._value, requirements=["C", "A"]) for v in program.constant_values
@@ -127,17 +148,17 @@ class CompiledProgram:
 
     def improve(self) -> None:
         """Compile the program as well as can be."""
-        made = make_object(self.program, Target.host())
+        made = make_object(self.program, Target.host(), donated=[i for i, _ in self.in_place])
         self._use(made)
         _keep(self._key, made)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
-        """The results for NumPy values of the program's types."""
+        """The results that are not computed in place, for values of `in_types`."""
         arrays = [
             np.require(value, type_.dtype, ["C", "A"])
-            for value, type_ in zip(values, self.program.in_types, strict=True)
+            for value, type_ in zip(values, self.in_types, strict=True)
         ]
-        outputs = [np.empty(t.shape, t.dtype) for t in self.program.out_types]
+        outputs = [np.empty(t.shape, t.dtype) for t in self.out_types]
         inputs = _pointers([*self.constants, *arrays])
         arena = np.empty(self.arena_bytes + 64, np.uint8)
         start = -(-arena.ctypes.data // 64) * 64
@@ -154,7 +175,7 @@ class CompiledProgram:
         if self._eager is None:
             self._eager = compile_eager(self.program)
         try:
-            state.run(self._eager, values)
+            state.run(self._eager, values[: len(self.program.inputs)])
         except Exception as raised:
             return raised
         return RuntimeError(
@@ -172,6 +193,7 @@ def write_module(
     clock: Any = None,
     make: type[Context] = Context,
     counted: bool = False,
+    in_place: Pairs = (),
 ) -> tuple[Any, Context]:
     """The LLVM module of a block, with its entry point.
 
@@ -181,6 +203,7 @@ def write_module(
       clock: is read around every step.
       make: of what kind the context is.
       counted: whether the entry point counts its calls.
+      in_place: pairs of an input and the result that is computed in its memory.
     """
     module = ir.Module("wengert")
     context = make(module, target)
@@ -192,9 +215,23 @@ def write_module(
     if counted:
         tiers.count_calls(code)
     program = block.program
-    given = _loaded(code, inputs, [*program.constants, *program.inputs])
-    wanted = _loaded(code, outputs, program.outputs)
-    BlockWriter(context, code, block, given, wanted).write(clock)
+    replaced = {o: i + len(program.constants) for i, o in in_place}
+    flags = [Variable(_FINISHED)] if in_place else []
+    given = _loaded(code, inputs, [*program.constants, *program.inputs, *flags])
+    fresh = [a for o, a in enumerate(program.outputs) if o not in replaced]
+    loaded = iter(_loaded(code, outputs, fresh))
+    finished = given.pop() if in_place else None
+    wanted = [
+        given[replaced[o]] if o in replaced else next(loaded)
+        for o in range(len(program.outputs))
+    ]
+    roots = [block.root(program.outputs[o]) for o in replaced]
+    over = [r for r in roots if isinstance(r, Variable)]
+    writer = BlockWriter(context, code, block, given, wanted, over)
+    writer.write(clock)
+    context.last_exit = writer.last_exit
+    if finished is not None:
+        code.builder.store(ir.Constant(ir.IntType(8), 1), finished)
     context.finish(code)
     return module, context
 
@@ -210,7 +247,9 @@ def _loaded(code: Code, table: Any, atoms: Sequence[Atom]) -> list[Any]:
     return pointers
 
 
-def make_object(program: Program, target: Target, quick: bool = False) -> ObjectCode:
+def make_object(
+    program: Program, target: Target, quick: bool = False, donated: Sequence[int] = ()
+) -> ObjectCode:
     """Object code of a program that has been through the passes.
 
     Kernels are vector code already, and expressions are shared: LLVM does not make them faster
@@ -218,12 +257,18 @@ def make_object(program: Program, target: Target, quick: bool = False) -> Object
     """
     block = group(program)
     quick = quick and _runs_shortly(block)
-    module, context = write_module(block, target, counted=quick)
+    pairs = donations(block, donated)
+    module, context = write_module(block, target, counted=quick, in_place=pairs)
+    late = donations(block, donated, context.last_exit)
+    if late != pairs:  # only the code itself shows where it may end early
+        callbacks.release(context.callbacks)
+        pairs = late
+        module, context = write_module(block, target, counted=quick, in_place=pairs)
     level = 1 if context.loops and not quick else 0
     content = optimise_and_emit(module, target, level)
     symbols = sorted(context.symbols)
     return ObjectCode(
-        content, context.arena_bytes, symbols, context.callbacks, is_long(block), quick
+        content, context.arena_bytes, symbols, context.callbacks, is_long(block), quick, pairs
     )
 
 
@@ -241,20 +286,25 @@ def _keep(key: str | None, made: ObjectCode) -> None:
         cache.store(key, made.to_bytes())
 
 
-def compile_program(program: Program, target: Target | None = None) -> CompiledProgram:
+def compile_program(
+    program: Program, target: Target | None = None, donated: Sequence[int] = ()
+) -> CompiledProgram:
     """Machine code of a program, made now or found on disk.
 
     Args:
       program: what to compile; its constants must be arrays.
       target: the machine; by default this one, and then quick code may be made first.
+      donated: numbers of inputs in whose memory results may be computed.
     """
     quick = target is None
     target = target or Target.host()
     program = optimise(program)
     text = fingerprint(program)
-    key = cache.key("program", text, target) if text else None
+    key = cache.key("program", text, target, *donated) if text else None
     found = cache.lookup(key) if key else None
-    made = ObjectCode.from_bytes(found) if found else make_object(program, target, quick)
+    made = (
+        ObjectCode.from_bytes(found) if found else make_object(program, target, quick, donated)
+    )
     if not found:
         _keep(key, made)
     return CompiledProgram(program, made, key)

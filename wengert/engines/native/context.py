@@ -89,6 +89,8 @@ class Context:
         #: Numbers of the equations that the code calls back for.
         self.callbacks: list[int] = []
         self._functions = 0
+        #: How many ways out of the program there are before its end; the last step with one.
+        self.exits, self.last_exit = 0, -1
         self._exits: dict[int, Any] = {}
         self._owned: list[Any] = []
         self._uses: dict[str, int] = {}
@@ -125,6 +127,7 @@ class Context:
     def leave_if(self, code: Code, condition: Any, status: int) -> None:
         """Return a status from the entry function where a condition holds."""
         builder = code.builder
+        self.exits += 1
         if status not in self._exits:
             self._exits[status] = builder.function.append_basic_block("leave")
         after = builder.append_basic_block("go")

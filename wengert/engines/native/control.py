@@ -40,6 +40,15 @@ def _run(
     writer.nested(group(program), inputs, outputs).write()
 
 
+def carry_operands(equation: Equation) -> tuple[int, int]:
+    """Where the first carry of a `scan` or `while` begins among its operands; how many."""
+    params = equation.params
+    if equation.primitive.name == "scan":
+        return params["consts"], params["carry"]
+    at = params["cond_count"] + params["body_count"]
+    return at, len(equation.inputs) - at
+
+
 class Carry:
     """The carry of a loop in memory, and where a turn of the loop leaves the next one.
 

@@ -36,15 +36,21 @@ else:  # importing the package does not import the compiler
 class NativeProgram(NativeCallable, native=True):
     """A program in machine code: called with NumPy values, it returns a tuple of such.
 
+    Args:
+      program: what to compile.
+      donated: numbers of inputs in whose memory `run` may compute results.
+
     Attributes:
       compiled: the machine code with its constants.
-      in_types: types of the inputs.
-      out_types: types of the results.
+      in_types: types of the inputs, and of the flag that follows if any are overwritten.
+      out_types: types of the results that have memory of their own.
+      overwrites: the inputs whose memory `run` overwrites.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.compiled = native.compile_program(program)
-        self.in_types, self.out_types = program.in_types, program.out_types
+    def __init__(self, program: Program, donated: Sequence[int] = ()) -> None:
+        self.compiled = native.compile_program(program, donated=donated)
+        self.in_types, self.out_types = self.compiled.in_types, self.compiled.out_types
+        self.overwrites = tuple(i for i, _ in self.compiled.in_place)
         inputs: tuple[Any, ...] = (None,) * len(self.in_types)
         in_tree = tree.structure(((0,) * len(inputs), {}))
         out_tree = tree.structure((0,) * len(self.out_types))
@@ -62,9 +68,24 @@ class NativeProgram(NativeCallable, native=True):
                 raise error.__cause__ from None
             raise
 
-    def run(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The results for flat NumPy values."""
-        return self(*values)
+    def run(self, values: Sequence[Any], finished: Any = None) -> Sequence[Any]:
+        """The results for flat NumPy values.
+
+        Args:
+          values: those that are overwritten must be dense arrays, and nobody else's.
+          finished: an array of one boolean, which is set as soon as they are overwritten.
+        """
+        if not self.overwrites:
+            return self(*values)
+        fresh = self(*values, np.zeros(1, np.bool_) if finished is None else finished)
+        return self._merged(values, fresh)
+
+    def _merged(self, values: Sequence[Any], fresh: Sequence[Any]) -> list[Any]:
+        """All results in order: those in the memory of inputs, and those in their own."""
+        own = iter(fresh)
+        replaced = {o: i for i, o in self.compiled.in_place}
+        count = len(self.compiled.program.outputs)
+        return [values[replaced[o]] if o in replaced else next(own) for o in range(count)]
 
     def specialisation(
         self,

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +29,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.array import Shape
-from wengert.core.program import Atom, Equation, Literal, Program, Variable
+from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.elements import cost_of, is_element
 from wengert.engines.native.expansion_random import is_fused
 from wengert.engines.native.expressions import only_splits
@@ -42,6 +41,8 @@ VIEWS = frozenset(
     "dynamic_slice dot_general random_bits random_split random_fold_in".split()
 )
 RANDOM = frozenset(["random_bits", "random_split", "random_fold_in"])
+#: What gives an array another name: where it is in memory, nothing is copied.
+NAMES = frozenset("reshape checkpoint_name optimization_barrier stop_gradient".split())
 REDUCTIONS = frozenset(
     "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or reduce_xor".split()
 )
@@ -99,6 +100,7 @@ class Block:
       stored: the variables that are in memory at some time.
       aliases: variables that are other names for the memory of a variable.
       expansions: the expressions of its kernels, once they have been made.
+      lifetimes: when its variables are in use, once that is known.
     """
 
     program: Program
@@ -107,6 +109,7 @@ class Block:
     stored: set[Variable]
     aliases: dict[Variable, Atom]
     expansions: Any = None
+    lifetimes: Any = None
 
     def root(self, atom: Atom) -> Atom:
         """The variable whose memory an atom names, or a literal."""
@@ -124,7 +127,7 @@ def classify(equation: Equation) -> str:
     if all(dtypes.kind(t.dtype) in "biufc" for t in _types(equation)):
         if name in VIEWS and _is_view(equation):
             return "view"
-        if name in REDUCTIONS and _is_reduction(equation):
+        if name in REDUCTIONS:
             return "reduction"
         if is_element(equation):
             return "element"
@@ -133,13 +136,6 @@ def classify(equation: Equation) -> str:
 
 def _types(equation: Equation) -> list[Any]:
     return [a.type for a in (*equation.inputs, *equation.outputs) if hasattr(a.type, "dtype")]
-
-
-def _is_reduction(equation: Equation) -> bool:
-    operand = equation.inputs[0].type
-    if dtypes.is_complex(operand.dtype) and equation.primitive.name != "reduce_sum":
-        return False
-    return bool(operand.size)
 
 
 def _is_view(equation: Equation) -> bool:
@@ -229,7 +225,7 @@ class Grouping:
             return False
         out, operand = equation.outputs[0].type, equation.inputs[0].type
         count = operand.size // max(out.size, 1)
-        return count <= _FEW and out.size >= 1 and operand.dtype.itemsize > 2
+        return 1 <= count <= _FEW and out.size >= 1 and operand.dtype.itemsize > 2
 
     def _store(self, variable: Variable) -> None:
         if variable in self.producers:
@@ -347,7 +343,7 @@ class Grouping:
                     self._schedule_store(equation, out)
 
     def _schedule_store(self, equation: Equation, out: Variable) -> None:
-        if equation.primitive.name == "reshape" and self._is_alias(equation):
+        if equation.primitive.name in NAMES and self._is_alias(equation):
             self.aliases[out] = equation.inputs[0]
             atom = equation.inputs[0]
             self.place[out] = self.place.get(atom, -1) if type(atom) is Variable else -1
@@ -439,7 +435,3 @@ def literal_dtype(equation: Equation, position: int) -> np.dtype[Any]:
     arrays = [a.type.dtype for a in equation.inputs if hasattr(a.type, "dtype")]
     return arrays[0]
 
-
-def needed_literals(equation: Equation) -> Sequence[Literal]:
-    """The literal operands of an equation."""
-    return [a for a in equation.inputs if type(a) is Literal]

@@ -48,7 +48,7 @@ class Updates:
       updates: a row of dense elements for each.
       size: rows of the array.
       row: elements of a row.
-      mode: what happens beyond the bounds: an error, or the update is dropped.
+      mode: beyond the bounds: an error, the update is dropped, or "valid": there is none such.
     """
 
     def __init__(self, index: Buffer, updates: Buffer, size: int, row: int, mode: str) -> None:
@@ -57,10 +57,11 @@ class Updates:
         self.count = index.type.size
 
     @staticmethod
-    def of(x: Any, updates: Buffer, indices: Sequence[Buffer], params: Any) -> Updates | None:
+    def of(
+        x: Any, updates: Buffer, indices: Sequence[Buffer], axes: Sequence[int], mode: str
+    ) -> Updates | None:
         """The updates of a scatter, where they are many and of this kind."""
-        mode = params.get("mode", "error")
-        if len(indices) != 1 or params["axes"] != (0,) or mode in ("clip", "wrap"):
+        if len(indices) != 1 or axes != (0,) or mode in ("clip", "wrap"):
             return None
         size, row = x.type.shape[0], math.prod(x.type.shape[1:])
         found = Updates(indices[0], updates, size, row, mode)
@@ -91,7 +92,7 @@ def emit_updates(
     code.fill_zero(marks, 4 * _BLOCKS)
     emit = _by_columns if updates.row > 1 else _by_tables
     emit(code, updates, target, marks, dtype, combine)
-    if updates.mode == "drop":
+    if updates.mode in ("drop", "valid"):
         return
     for block in range(_BLOCKS):
         mark = load(code, code.offset(marks, block, 4), INT32)

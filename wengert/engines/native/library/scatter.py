@@ -5,8 +5,8 @@ indexed are loops of vectors behind it. Updates are applied in row-major order, 
 engine does, so sums come out the same. 16-bit floats are combined in float32 and rounded once
 at the end.
 
-`IN_PLACE` names the operand whose memory the result may be: an emitter that is given one
-pointer for both leaves the copy out.
+An emitter that is given one pointer for the first operand and the result leaves the copy out.
+It checks all positions before it writes then: a program that fails has not changed the operand.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from wengert.primitives.index import default_fill, joint_shape
 ir = lazy_module("llvmlite.ir")
 
 _CHECKED = ("error", "promise_in_bounds")
+#: The mode for positions that have been checked.
+_VALID = "valid"
 
 
 # -- positions -------------------------------------------------------------------------------
@@ -62,6 +64,8 @@ def placed(
         return builder.select(below, builder.add(rest, n), rest), None
     below = builder.icmp_signed("<", index, zero)
     index = builder.select(below, builder.add(index, n), index)
+    if mode == _VALID:
+        return index, None
     outside = builder.icmp_unsigned(">=", index, n)
     if mode in ("fill", "drop"):
         return index, builder.not_(outside)
@@ -208,32 +212,36 @@ def emit_scatter(
     x, updates, *indices = operands
     (result,) = results
     dtype, size = x.type.dtype, x.type.size
-    wide = is_narrow(dtype) and equation.primitive.name != "scatter"
-    if not wide:
-        if result.pointer is not x.pointer:
-            code.copy(result.pointer, x.pointer, size * dtype.itemsize)
-        _write(code, equation, result.pointer, dtype, x, updates, indices)
+    params, combine = equation.params, COMBINE[equation.primitive.name]
+    axes, mode = params["axes"], params.get("mode", "error")
+    if is_narrow(dtype) and combine is not _replace:
+        work = code.scratch(size * 4)
+        convert(code, x.pointer, dtype, work, FLOAT32, size)
+        _write(code, work, FLOAT32, combine, x, updates, indices, axes, mode)
+        convert(code, work, FLOAT32, result.pointer, dtype, size)
         return
-    work = code.scratch(size * 4)
-    convert(code, x.pointer, dtype, work, FLOAT32, size)
-    _write(code, equation, work, FLOAT32, x, updates, indices)
-    convert(code, work, FLOAT32, result.pointer, dtype, size)
+    if result.pointer is not x.pointer:
+        code.copy(result.pointer, x.pointer, size * dtype.itemsize)
+    elif mode in _CHECKED:
+        Positions(x, indices, axes, mode).each(code, lambda number, place: None)
+        mode = _VALID
+    _write(code, result.pointer, dtype, combine, x, updates, indices, axes, mode)
 
 
 def _write(
     code: Code,
-    equation: Equation,
     target: Any,
     target_dtype: DType,
+    combine: Callable[..., Any],
     x: Buffer,
     updates: Buffer,
     indices: Sequence[Buffer],
+    axes: Sequence[int],
+    mode: str,
 ) -> None:
     """Combine the updates into `target`, which has the shape of `x`."""
-    axes = equation.params["axes"]
-    combine = COMBINE[equation.primitive.name]
     if combine is _add and not dtypes.is_complex(target_dtype):
-        many = Updates.of(x, updates, indices, equation.params)
+        many = Updates.of(x, updates, indices, axes, mode)
         if many is not None:
             emit_updates(code, many, target, target_dtype, combine)
             return
@@ -263,7 +271,7 @@ def _write(
         source = code.offset(updates.pointer, number, row * updates.type.dtype.itemsize)
         loop_rest(code, rest, (to, held.itemsize), (source, own.itemsize), count, combine_run)
 
-    Positions(x, indices, axes, equation.params.get("mode", "error")).each(code, at)
+    Positions(x, indices, axes, mode).each(code, at)
 
 
 def each_once(code: Code, size: int, lanes: int, piece: Callable[[Any, int], None]) -> None:
@@ -500,5 +508,3 @@ OPERATIONS = {
     "scatter_winners": emit_winners,
 }
 SUPPORTS = dict.fromkeys(COMBINE, _real_or_moved)
-#: Of which operand the result may take the memory over.
-IN_PLACE = {**dict.fromkeys(COMBINE, 0), "dynamic_update_slice": 0}

@@ -8,7 +8,8 @@ serves every process. Whatever it does not know it hands to the Python method `_
 
 While arguments are checked no Python code can run: only exact types are accepted, and only
 strings are compared. So what is borrowed from lists and dictionaries stays alive; before the
-entry runs (it may call Python or release the interpreter lock) references are taken.
+entry runs (it may call Python or release the interpreter lock) references are taken: to the
+values of arrays, since an array may be deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -272,6 +273,15 @@ def _leaf_data(f: Function) -> None:
     f.give(f.call("numpy_data", process, leaf, object_))
 
 
+def _owner(f: Function, process: Any, object_: Any) -> Any:
+    """What the elements of a leaf belong to: the value of an array, or the leaf itself."""
+    place = f.variable(object_)
+    with f.when(f.equal(f.load_pointer(object_, api.TYPE), f.link(API, process, "array"))):
+        value_at = f.field(API, process, "value_at")
+        f.store(f.load_pointer(object_, value_at), place)
+    return f.load_pointer(place)
+
+
 def _dictionary(f: Function) -> None:
     """Whether a dictionary has exactly the expected keys in their order; stores its values."""
     process, guard, dictionary, values = f.args
@@ -324,7 +334,7 @@ def _guard(f: Function) -> None:
             data = f.call("leaf_data", process, detail, object_, slot)
             require(f.differ(data, f.null))
             f.store(data, f.element(inputs, target))
-            f.store(object_, f.element(held, target))
+            f.store(_owner(f, process, object_), f.element(held, target))
 
         def sequence(object_: Any, expected: Any, read: Any, place: Any) -> None:
             require(f.equal(f.load_pointer(object_, api.TYPE), expected))
