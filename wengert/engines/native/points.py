@@ -408,9 +408,11 @@ class Frame:
 
         None where these vectors could reach beyond the array.
         """
-        step, part = self._step(offset), offset[-1] % self._step(offset)
+        step = self._step(offset)
+        part = (offset[-1] + sum(offset[p] * at for p, at in self.unrolled.items())) % step
         first = (*offset[:-1], offset[-1] - part)
-        if not size or part >= step or self.range_of(first)[1] + step > size:
+        least, greatest = self.range_of(first)
+        if least < 0 or greatest + step > size:
             return None
         key = "whole", pointer, first, *self.unrolled.values()
         if key not in self._memo:
