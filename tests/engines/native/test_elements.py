@@ -7,10 +7,14 @@ must have equal bits, NaNs aside; transcendental functions may differ by a few u
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
 from engines.native.test_primitives import ULPS, parts
 
+import wengert.numpy as wnp
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import as_array
@@ -18,13 +22,14 @@ from wengert.core.interpreter import state
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
 from wengert.engines.native.compile import compile_program
-from wengert.engines.native.kernels import classify
+from wengert.engines.native.kernels import classify, group
 from wengert.engines.native.machine import Target
-from wengert.primitives import elementwise, special
-from wengert.primitives.basis import Elementwise
-from wengert.primitives.cast import Unary, bitcast_convert
+from wengert.primitives import elementwise, reduce, shape, special
+from wengert.primitives.basis import Elementwise, reduce_sum
+from wengert.primitives.cast import Unary, bitcast_convert, optimization_barrier
 from wengert.primitives.compare import select
 from wengert.primitives.families import ElementwiseLinear
+from wengert.primitives.marks import checkpoint_name
 from wengert.primitives.random_bits import (
     bits_for,
     normal_quantile,
@@ -294,3 +299,79 @@ def test_normal_numbers(dtype, target):
     u = np.concatenate([inside, near, -near, np.array([0.0, -0.0, 1.5, np.nan], dtype)])
     (wanted,), (got,) = both(normal_quantile, [u], target)
     np.testing.assert_allclose(got, wanted, rtol=3e-7 if dtype.itemsize == 4 else 1e-14)
+
+
+# -- reductions and views -----------------------------------------------
+
+
+def program_of(function, *values):
+    values = [as_array(v) for v in values]
+    program = trace(lambda xs: [function(*xs)], [v.type for v in values])
+    return program, [v._value for v in values]
+
+
+def compare(function, *values, target, kinds):
+    program, raw = program_of(function, *values)
+    assert {classify(e) for e in program.equations} <= kinds
+    (got,), (wanted,) = (
+        compile_program(program, target)(raw),
+        state.run(run_program, program, raw),
+    )
+    assert_equal(got, wanted, 4.0, str(program), values)
+
+
+REDUCTIONS = [reduce.reduce_prod, reduce.reduce_max, reduce.reduce_min, reduce_sum]
+
+
+@TARGETS
+@pytest.mark.parametrize("reduction", REDUCTIONS, ids=str)
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_reductions_of_complex_numbers(reduction, axes, target):
+    rng = np.random.default_rng(0)
+    for size in ((3, 2), (40, 33), (2, 300)):
+        z = rng.standard_normal(size) + 1j * rng.standard_normal(size)
+        z = z / np.abs(z)
+        for dtype in COMPLEX:
+            x = z.astype(dtype)
+            call = functools.partial(reduction, axes=axes)
+            if reduction.name in ("reduce_max", "reduce_min"):
+                compare(call, x, target=target, kinds={"reduction"})
+                x[size[0] // 2, 1] = np.nan
+                compare(call, x, target=target, kinds={"reduction"})
+            else:
+                program, raw = program_of(call, x)
+                (got,) = compile_program(program, target)(raw)
+                wanted = state.run(run_program, program, raw)[0]
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=size[0] * 2e-6)
+
+
+@TARGETS
+def test_reductions_of_nothing(target):
+    for primitive in (reduce.reduce_and, reduce.reduce_or, reduce.reduce_xor):
+        for dtype in ("bool", "int8", "uint16", "int64"):
+            call = functools.partial(primitive, axes=(0,))
+            compare(call, np.zeros((0, 3), dtype), target=target, kinds={"reduction"})
+    for primitive in (reduce.reduce_prod, reduce_sum):
+        for dtype in ("float32", "float16", "complex64", "int32"):
+            for axes in ((0,), (0, 1)):
+                call = functools.partial(primitive, axes=axes)
+                compare(call, np.zeros((0, 3), dtype), target=target, kinds={"reduction"})
+
+
+@TARGETS
+def test_padding_between_elements(target):
+    x = np.arange(1.0, 31.0, dtype=np.float32).reshape(5, 6)
+    for config in itertools.product([(0, 0, 1), (2, -1, 2), (-3, 4, 3), (1, 1, 0)], repeat=2):
+        call = functools.partial(shape.pad, padding_config=config)
+        compare(call, x, np.float32(-1), target=target, kinds={"view"})
+        compare(call, x[:1], np.float32(-1), target=target, kinds={"view"})
+        compare(call, x[:, :0], np.float32(-1), target=target, kinds={"view"})
+
+
+@pytest.mark.parametrize("rename", [checkpoint_name, optimization_barrier], ids=str)
+def test_names_of_arrays_in_memory_are_no_copies(rename):
+    params = {"name": "x"} if rename is checkpoint_name else {}
+    x = np.random.default_rng(0).standard_normal((40, 40))
+    program, raw = program_of(lambda x: wnp.sort(rename(x, **params), axis=0), x)
+    assert len(group(program).steps) == 1
+    np.testing.assert_array_equal(compile_program(program)(raw)[0], np.sort(x, axis=0))

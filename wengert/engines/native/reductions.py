@@ -102,8 +102,9 @@ class Accumulator:
         """The value to start from, in all lanes."""
         if dtypes.is_complex(self.dtype):
             type_ = v.type(part_dtype(self.dtype))
-            start = 1.0 if self.name == "reduce_prod" else 0.0
-            return Pair(v.constant(start, type_), v.constant(0.0, type_))
+            part = neutral(self.name, ArrayType((), part_dtype(self.dtype)))
+            imag = 0.0 if self.name == "reduce_prod" else part
+            return Pair(v.constant(part, type_), v.constant(imag, type_))
         return v.constant(neutral(self.name, ArrayType((), self.dtype)), v.type(self.dtype))
 
     # -- blocks -----------------------------------------------
