@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ for _package in (wengert.primitives, wengert.transforms.control):
         importlib.import_module(_module.name)
 
 
+@cache
 def primitive(name: str) -> Any:
     """The primitive of some name.
 

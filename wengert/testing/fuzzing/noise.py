@@ -28,8 +28,7 @@ _RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {
 }
 #: The same, in units of the operands where these are greater: sums inside may cancel.
 _CANCELLING = {"sinc": 4.0, "logaddexp": 8.0, "logaddexp2": 8.0}
-#: Sums of terms or products in another order, and ill-conditioned functions that SciPy computes
-#: with a rounded argument: units in the last place of every operand.
+#: Sums of terms or products in another order: units in the last place of every operand.
 _OPERANDS = {
     "reduce_sum": 2.0,
     "reduce_prod": 2.0,
@@ -41,8 +40,6 @@ _OPERANDS = {
     "reduce_window_sum": 4.0,
     "overlap_add": 4.0,
     "cumlogsumexp": 8.0,
-    "ndtr": 2.0,
-    "log_ndtr": 2.0,
 }
 #: The same where terms are mixed first: units of the greatest element of every operand.
 _NORMWISE = {
@@ -58,8 +55,15 @@ _NORMWISE = {
     ),
 }
 _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split())
-#: Functions that SciPy does not compute well where operands are subnormal.
-_SPECIAL = frozenset("lgamma gamma digamma betaln zeta polygamma".split())
+#: Functions of SciPy are stable in the mixed sense: nearly exact for a nearby argument. Numbers
+#: below the normal ones they mostly take for zeros.
+_SPECIAL = dict.fromkeys(
+    (
+        "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile erf_inv "
+        "erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
+    ).split(),
+    2.0,
+)
 #: Of two zeros either one may be the greater.
 _EITHER_ZERO = frozenset(
     "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
@@ -82,7 +86,7 @@ class Noise(Primitive):
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
     of all values. Beyond `limit` sums may overflow: such values may be infinite. So may all
     where a product of several overflows, or be zeros where one underflows. With `subnormal`
-    very small values stand for nothing.
+    numbers below the normal ones may be zero.
     """
 
     def __init__(self) -> None:
@@ -116,8 +120,8 @@ class Noise(Primitive):
         if product:
             kept = np.where(chosen, kept * _beyond(wide, x.dtype), kept)
         if subnormal:
-            small = (wide != 0) & (np.abs(wide) < np.finfo(np.float32).tiny)
-            kept = np.where(chosen & small, np.nan, kept)
+            tiny = np.finfo(np.float64 if x.dtype.itemsize == 8 else np.float32).tiny
+            kept = np.where(chosen & (np.abs(wide) < tiny), wide * 0.0, kept)
         return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
@@ -231,7 +235,7 @@ class _Writer:
         name = equation.primitive.name
         sizes = [a.type.size for a in equation.inputs if isinstance(a, Variable)]
         terms = max(1, *sizes)
-        units = _OPERANDS.get(name, 0.0) or _NORMWISE.get(name, 0.0)
+        units = (_OPERANDS | _NORMWISE | _SPECIAL)[name]
         how = {
             "units": units * max(1.0, (terms / _FEW_TERMS) ** 0.5),
             "norm": name in _NORMWISE,
@@ -272,5 +276,5 @@ def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -
     if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
         units = max(units, _COMPLEX)
     if units:
-        return noise, [], {"units": units}
+        return noise, [], {"units": units, "subnormal": name in _SPECIAL}
     return (either_zero, [], {}) if name in _EITHER_ZERO else None
