@@ -1,7 +1,7 @@
 """Fits the polynomials and quotients of `engines/native/math/coefficients.py`.
 
     python -m benchmarks.minimax            writes the table anew
-    python -m benchmarks.minimax log erf    shows these fits and their errors
+    python -m benchmarks.minimax log erf    fits only these anew
 
 Each fit makes the largest weighted error on an interval as small as it can be, by Remez's
 exchange (E. Remez, 1934), in multiple precision on a grid of points; the denominators of
