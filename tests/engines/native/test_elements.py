@@ -24,7 +24,7 @@ from wengert.engines.eager import run_program
 from wengert.engines.native.compile import compile_program
 from wengert.engines.native.kernels import classify, group
 from wengert.engines.native.machine import Target
-from wengert.primitives import elementwise, reduce, shape, special
+from wengert.primitives import elementwise, reduce, shape, special, transcendental
 from wengert.primitives.basis import Elementwise, reduce_sum
 from wengert.primitives.cast import Unary, bitcast_convert, optimization_barrier
 from wengert.primitives.compare import select
@@ -375,3 +375,24 @@ def test_names_of_arrays_in_memory_are_no_copies(rename):
     program, raw = program_of(lambda x: wnp.sort(rename(x, **params), axis=0), x)
     assert len(group(program).steps) == 1
     np.testing.assert_array_equal(compile_program(program)(raw)[0], np.sort(x, axis=0))
+
+
+@TARGETS
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64"])
+def test_powers_of_integers(dtype, target):
+    x = wholes(dtype)
+    for y in (0, 1, 2, 3, 7, 62, 63, 65, 100):
+        check(transcendental.pow, [x, np.array(y, dtype)], target)
+        check(transcendental.pow, [x, y], target)
+    check(transcendental.pow, [np.arange(-3, 4)[:, None], np.arange(9)], target)
+    check(transcendental.pow, [2, np.arange(70)], target)
+
+
+@TARGETS
+def test_integers_to_negative_powers(target):
+    program, raw = program_of(transcendental.pow, np.arange(40), np.arange(40) - 1)
+    with pytest.raises(errors.DTypeError, match="negative power"):
+        compile_program(program, target)(raw)
+    raw[1][0] = 5
+    (got,) = compile_program(program, target)(raw)
+    np.testing.assert_array_equal(got, raw[0] ** raw[1])

@@ -16,7 +16,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.lazy import lazy_module
-from wengert.core.program import Equation, Literal
+from wengert.core.program import Equation
 from wengert.engines.native import (
     complexes,
     elements_bits,
@@ -463,19 +463,6 @@ def is_element(equation: Equation) -> bool:
     return name in TABLE
 
 
-def _has_power(equation: Equation) -> bool:
-    """Whether a power is sure to exist: of integers with exponents that are not negative."""
-    _, exponent = equation.inputs
-    dtype = equation.outputs[0].type.dtype
-    if not dtypes.is_integer(dtype) or dtypes.kind(dtype) == "u":
-        return True
-    return isinstance(exponent, Literal) and _number(exponent) >= 0
-
-
-def _number(literal: Literal) -> Any:
-    return getattr(literal.value, "_value", literal.value)
-
-
 def _keeps_size(equation: Equation) -> bool:
     (x,), (out,) = equation.inputs, equation.outputs
     sizes = {t.dtype.itemsize for t in (x.type, out.type)}
@@ -487,7 +474,6 @@ _CONDITIONS: dict[str, Callable[[Equation], bool]] = {
     "bitcast_convert": _keeps_size,
     "integer_pow": lambda e: e.params["y"] >= 0 or dtypes.is_inexact(e.outputs[0].type.dtype),
     "ldexp": lambda e: e.inputs[1].type.dtype != np.uint64,
-    "pow": _has_power,
     "sinc": lambda e: not e.params.get("order"),
     "zeta": lambda e: not e.params.get("order"),
 }

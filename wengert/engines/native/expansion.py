@@ -151,8 +151,18 @@ class Expansion:
                     ],
                 )
             )
+        if equation.primitive.name == "pow" and dtypes.kind(dtype) == "i":
+            args[1] = self._not_negative(args[1], dtype)
         params = {k: v for k, v in equation.params.items() if k not in ("dtype", "weak")}
         return self.intern(Apply(equation.primitive.name, args, dtype, params))
+
+    def _not_negative(self, exponent: Node, dtype: Any) -> Node:
+        """The exponent of an integer, which no power of it exists for if it is negative."""
+        if isinstance(exponent, Constant) and exponent.value >= 0:
+            return exponent
+        wide = self.intern(Apply("convert", (exponent,), INDEX, {}))
+        checked = self.intern(Checked(wide, 0, np.iinfo(np.int64).max))
+        return self.intern(Apply("convert", (checked,), dtype, {}))
 
     def _small_reduction(self, equation: Equation, index: Sequence[Index]) -> Node:
         (atom,), axes = equation.inputs, equation.params["axes"]
