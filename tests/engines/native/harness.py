@@ -21,6 +21,7 @@ from wengert.engines.native import machine, symbols
 from wengert.engines.native.code import Buffer, Code
 
 MODULES = (
+    "bits",
     "blas",
     "convolve",
     "cumulative",

@@ -19,6 +19,7 @@ Emit = Callable[..., None]
 
 #: module -> the primitives that it can do.
 MODULES: dict[str, str] = {
+    "bits": "bitcast_convert",
     "blas": "dot_general",
     "convolve": "conv_general_dilated",
     "cumulative": "cumsum cumprod cummax cummin cumlogsumexp linear_recurrence",
