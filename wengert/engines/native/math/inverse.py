@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from wengert.engines.native.math.parts import (
+    fast_two_sum,
     format_of,
     parts,
     polynomial,
@@ -35,8 +36,8 @@ def asin(v: Vectors, x: Any) -> Any:
     """Inverse sine."""
     s, rest, outer = _arc(v, x)
     high, low = parts(v, x, "half_pi")
-    twice = v.sub(v.constant(high, x), v.add(s, s))
-    far = v.sub(twice, v.sub(v.add(rest, rest), v.constant(low, x)))
+    start, error = fast_two_sum(v, v.constant(high, x), v.mul(s, v.constant(-2.0, x)))
+    far = v.add(start, v.add(error, v.fma(rest, v.constant(-2.0, x), v.constant(low, x))))
     return v.copysign(v.select(outer, far, v.add(s, rest)), x)
 
 

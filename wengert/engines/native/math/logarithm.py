@@ -108,8 +108,15 @@ def _times(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
 
 def log1p(v: Vectors, x: Any) -> Any:
     """log(1 + x), exact to the last digits near 0."""
-    f, e, _ = one_plus(v, x)
-    y = natural(v, f, e)
+    return _log1p(v, x, None)
+
+
+def _log1p(v: Vectors, x: Any, rest: Any) -> Any:
+    """log(1 + x + rest) for a small rest."""
+    f, e, inverse = one_plus(v, x)
+    if rest is not None:
+        rest = where(v, "lt", x, math.inf, v.mul(rest, inverse), 0.0)
+    y = natural(v, f, e, rest)
     if not decomposes_specials(v, x):
         y = where(v, "lt", x, math.inf, y, x)
         y = where(v, "lt", x, -1.0, math.nan, y)
@@ -158,8 +165,11 @@ def acosh(v: Vectors, x: Any) -> Any:
 def atanh(v: Vectors, x: Any) -> Any:
     """Inverse hyperbolic tangent."""
     size = v.fabs(x)
-    u = v.div(v.add(size, size), v.sub(v.constant(1.0, x), size))
-    y = v.copysign(scaled(v, log1p(v, u), 0.5), x)
+    one, double = v.constant(1.0, x), v.add(size, size)
+    below, error = fast_two_sum(v, one, v.neg(size))
+    # what the quotient lacks for the error below; near 1 there is none
+    y = _log1p(v, v.div(double, below), v.mul(v.neg(double), error))
+    y = v.copysign(scaled(v, y, 0.5), x)
     return tiny_as_is(v, x, y)
 
 
