@@ -52,9 +52,12 @@ _INLINE_VECTOR = 1 << 14
 #: Multiplications from which products are split over threads, and into how many blocks.
 _SPLIT = 1 << 17
 _BLOCKS = 8
-#: Rows or columns of a product that one block has at least, and multiplications.
+#: Rows or columns of a product that one block has at least.
 _LEAST_ROWS = 32
-_LEAST_WORK = 1 << 20
+#: Multiplications of a product that is cut into blocks, and of one block of a large product.
+_LEAST_WORK = 1 << 21
+_BLOCK_WORK = 1 << 28
+_MOST_BLOCKS = 64
 #: Products that our tiles do better than BLAS where they are many: contracted size, and work.
 _DEEP = 512
 _CACHED = 1 << 23
@@ -330,28 +333,65 @@ def _split(
 
 
 def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
-    """Append `c = a @ b` as calls of BLAS, for blocks of rows or columns on all threads."""
-    by_rows = shape.m >= shape.n
-    size = shape.m if by_rows else shape.n
-    work = shape.m * shape.n * shape.k
-    blocks = min(_BLOCKS, size // _LEAST_ROWS, work // _LEAST_WORK)
-    if blocks < 2:
+    """Append `c = a @ b` as calls of BLAS, for a grid of blocks of the result, on all threads.
+
+    BLAS copies the rows and columns that it multiplies: so blocks are few, and near to square.
+    """
+    down, across = _grid(shape)
+    blocks = down * across
+    if blocks == 1:
         emit_blas(code, a, b, c, shape, dtype)
         return
-    chunk = -(-size // blocks // 16) * 16
-    blocks = -(-size // chunk)
-    steps = (shape.a_row, 0, shape.c_row) if by_rows else (0, shape.b_column, 1)
-    counts = [chunk, size - (blocks - 1) * chunk]  # of all blocks but the last, and of that
+    rows, columns = _chunk(shape.m, down), _chunk(shape.n, across)
 
     def body(code: Code, block: Any, captured: Sequence[Any]) -> None:
-        start = code.builder.mul(block, code.int64(chunk))
-        at, bt, ct = _moved(code, Loop(size, *steps), start, captured, dtype)
-        last = code.builder.icmp_signed("==", block, code.int64(blocks - 1))
-        count = code.builder.select(last, *(code.int32(n) for n in reversed(counts)))
-        m, n = (count, None) if by_rows else (None, count)
-        emit_blas(code, at, bt, ct, shape, dtype, m, n)
+        builder = code.builder
+        row = builder.udiv(block, code.int64(across))
+        column = builder.urem(block, code.int64(across))
+        first, left = (
+            builder.mul(row, code.int64(rows)),
+            builder.mul(column, code.int64(columns)),
+        )
+        moved = _moved(code, Loop(0, shape.a_row, 0, shape.c_row), first, captured, dtype)
+        moved = _moved(code, Loop(0, 0, shape.b_column, 1), left, moved, dtype)
+        m = _count(code, row, down, rows, shape.m)
+        n = _count(code, column, across, columns, shape.n)
+        emit_blas(code, *moved, shape, dtype, m, n)
 
     code.parallel("product", blocks, [a, b, c], body)
+
+
+def _grid(shape: Matrices) -> tuple[int, int]:
+    """How many blocks a product is cut into, from top to bottom and from left to right."""
+    work = shape.m * shape.n * shape.k
+    wanted = min(_MOST_BLOCKS, max(2, work // _BLOCK_WORK)) if work >= _LEAST_WORK else 1
+    down = across = 1
+    while down * across < wanted:
+        if shape.m * across >= shape.n * down:
+            down *= 2
+        else:
+            across *= 2
+    return _fitting(shape.m, down), _fitting(shape.n, across)
+
+
+def _fitting(size: int, blocks: int) -> int:
+    """So many blocks, or fewer where they would be too narrow."""
+    blocks = max(1, min(blocks, size // _LEAST_ROWS))
+    return -(-size // _chunk(size, blocks))
+
+
+def _chunk(size: int, blocks: int) -> int:
+    """Rows or columns of all blocks but the last."""
+    return size if blocks == 1 else -(-size // blocks // 16) * 16
+
+
+def _count(code: Code, index: Any, blocks: int, chunk: int, size: int) -> Any:
+    """Rows or columns of a block, as BLAS takes them; None for all there are."""
+    if blocks == 1:
+        return None
+    last = code.builder.icmp_signed("==", index, code.int64(blocks - 1))
+    rest = code.int32(size - (blocks - 1) * chunk)
+    return code.builder.select(last, rest, code.int32(chunk))
 
 
 # -- calls -----------------------------------------------------------------------------------
