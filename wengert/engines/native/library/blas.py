@@ -356,7 +356,8 @@ def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DTy
         moved = _moved(code, Loop(0, 0, shape.b_column, 1), left, moved, dtype)
         m = _count(code, row, down, rows, shape.m)
         n = _count(code, column, across, columns, shape.n)
-        emit_blas(code, *moved, shape, dtype, m, n)
+        at, bt, ct = moved
+        emit_blas(code, at, bt, ct, shape, dtype, m, n)
 
     code.parallel("product", blocks, [a, b, c], body)
 
