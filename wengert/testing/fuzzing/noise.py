@@ -56,11 +56,11 @@ _NORMWISE = {
 }
 _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split())
 #: Functions of SciPy are stable in the mixed sense: nearly exact for a nearby argument. Numbers
-#: below the normal ones they mostly take for zeros.
+#: below the normal ones they mostly confuse.
 _SPECIAL = dict.fromkeys(
     (
-        "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile erf_inv "
-        "erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
+        "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile "
+        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
     ).split(),
     2.0,
 )
@@ -86,7 +86,7 @@ class Noise(Primitive):
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
     of all values. Beyond `limit` sums may overflow: such values may be infinite. So may all
     where a product of several overflows, or be zeros where one underflows. With `subnormal`
-    numbers below the normal ones may be zero.
+    numbers below the normal ones are confused; with `floor` results may be off by such.
     """
 
     def __init__(self) -> None:
@@ -101,6 +101,7 @@ class Noise(Primitive):
         limit: float = np.inf,
         product: bool = False,
         subnormal: bool = False,
+        floor: bool = False,
     ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
         size = _finite_size(wide)
@@ -110,7 +111,9 @@ class Noise(Primitive):
         if norm:
             size = np.full_like(size, size.max(initial=0.0))
         precision, least = spacing(x.dtype)
+        tiny = float(np.finfo(np.float64 if x.dtype.itemsize == 8 else np.float32).tiny)
         step = units * np.where(size > 0, np.maximum(size * precision, least), 0.0)
+        step = np.maximum(step, tiny) if floor else step
         moved = wide + step * self.rng.uniform(-1, 1, wide.shape)
         if wide.dtype.kind == "c":
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
@@ -120,8 +123,8 @@ class Noise(Primitive):
         if product:
             kept = np.where(chosen, kept * _beyond(wide, x.dtype), kept)
         if subnormal:
-            tiny = np.finfo(np.float64 if x.dtype.itemsize == 8 else np.float32).tiny
-            kept = np.where(chosen & (np.abs(wide) < tiny), wide * 0.0, kept)
+            small = (wide != 0) & (np.abs(wide) < tiny)
+            kept = np.where(small, tiny * self.rng.uniform(-1, 1, wide.shape), kept)
         return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
@@ -276,5 +279,5 @@ def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -
     if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
         units = max(units, _COMPLEX)
     if units:
-        return noise, [], {"units": units, "subnormal": name in _SPECIAL}
+        return noise, [], {"units": units, "floor": name in _SPECIAL}
     return (either_zero, [], {}) if name in _EITHER_ZERO else None
