@@ -146,12 +146,11 @@ class Deleted:
       location: where that was.
     """
 
-    __slots__ = ("_how", "_location", "dtype", "itemsize", "nbytes", "ndim", "shape", "size")
+    __slots__ = ("_how", "_location", "dtype", "shape")
 
     def __init__(self, value: Any, how: str, location: Any) -> None:
+        self.shape, self.dtype = value.shape, value.dtype
         self._how, self._location = how, location
-        self.shape, self.ndim, self.size = value.shape, value.ndim, value.size
-        self.dtype, self.itemsize, self.nbytes = value.dtype, value.itemsize, value.nbytes
 
     def error(self) -> errors.DeletedArrayError:
         """What every use of the values raises."""
@@ -159,6 +158,8 @@ class Deleted:
         return errors.DeletedArrayError(type_, self._how, self._location)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("ndim", "size"):
+            return getattr(ArrayType(self.shape, self.dtype), name)
         raise self.error()
 
     def __repr__(self) -> str:

@@ -134,7 +134,7 @@ def is_integer(dtype: DType) -> bool:
 
 @cache
 def _checked(dtype: DType) -> DType:
-    native = dtype.newbyteorder("=")
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")  # which is another object
     if native not in _SUPPORTED and native != float0:
         raise TypeError(
             f"dtype {dtype} has no arithmetic here; supported are "

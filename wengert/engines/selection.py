@@ -124,14 +124,15 @@ def executable(
     """
     if _replacement.make is not None:
         return _replacement.make(program)
-    made = _kept(program, donated)
+    made = made_for(program, donated)
     if made is None:
         made = ENGINES[engine if has_llvm() else "eager"](program, donated)
         _keep(program, donated, made)
     return made
 
 
-def _kept(program: Program, donated: tuple[int, ...]) -> ExecutableProgram | None:
+def made_for(program: Program, donated: tuple[int, ...] = ()) -> ExecutableProgram | None:
+    """What runs a program, if it has been made."""
     made: ExecutableProgram | None = (
         program.derived.get(("executable", donated)) if donated else program.executable
     )

@@ -22,7 +22,7 @@ import numpy as np
 from wengert import config
 from wengert.core import tree
 from wengert.core.array import Array, Deleted
-from wengert.core.interpreter import EagerInterpreter, location, state
+from wengert.core.interpreter import location
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
 from wengert.engines.native.execute import NativeProgram
@@ -50,15 +50,14 @@ def donated_leaves(
     return tuple(donated)
 
 
-def donates(values: Sequence[Any]) -> bool:
-    """Whether a call with these values donates any: it does outside all transformations."""
-    return isinstance(state.interpreter, EagerInterpreter) and all(
-        type(v) is Array for v in values
-    )
+def deleted(type_: Any, name: str, here: Any, always: bool = True) -> Deleted:
+    """What an array holds that has been donated to a function, here or by a call like this."""
+    how = "was donated to" if always else "was donated by a call like this to"
+    return Deleted(type_, f"{how} {name}", here)
 
 
 def call_donating(
-    program: Program, donated: Sequence[int], values: Sequence[Array], engine: str, name: str
+    program: Program, donated: tuple[int, ...], values: Sequence[Array], name: str
 ) -> list[Array]:
     """The results of a program; donated arrays are deleted.
 
@@ -66,26 +65,25 @@ def call_donating(
       program: what to run.
       donated: numbers of values.
       values: the arguments.
-      engine: what runs it.
       name: of the jitted function.
     """
     here = location()
     raw = [v._value for v in values]
-    deleted = [r for r in raw if type(r) is Deleted]
-    if deleted:
-        raise deleted[0].error()
+    gone = [r for r in raw if type(r) is Deleted]
+    if gone:
+        raise gone[0].error()
     finished = np.zeros(1, np.bool_)
     try:
         for i in donated:
-            values[i]._value = Deleted(raw[i], f"was donated to {name}", here)
+            values[i]._value = deleted(raw[i], name, here)
         if config.debug_nans.value or not program.equations:
             fresh = [Array(r, v._weak) for r, v in zip(raw, values, strict=True)]
             return list(program.evaluate(*fresh))
-        made = executable(program, engine, tuple(donated))
+        made = executable(program, donated=donated)
+        given = raw
         if type(made) is NativeProgram and made.overwrites:
-            out = made.run(_given_away(raw, made.overwrites), finished)
-        else:
-            out = made.run(raw)
+            given = [*_given_away(raw, made.overwrites), finished]
+        out = made.run(given)
         return [Array(o, t.weak_type) for o, t in zip(out, program.out_types, strict=True)]
     except BaseException:
         if not finished[0]:

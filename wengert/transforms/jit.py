@@ -16,15 +16,15 @@ from wengert import config, errors
 from wengert.core import dtypes, tree
 from wengert.core.array import Array, ArrayType, as_array, is_operand
 from wengert.core.gate import gate
-from wengert.core.interpreter import Params, Tracer, escaped, state
+from wengert.core.interpreter import Params, Tracer, escaped, location, state
 from wengert.core.primitive import Primitive, Value
 from wengert.core.program import Program
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
 from wengert.engines.native.execute import NativeProgram, cost_analysis
 from wengert.engines.native.runtime.callable import NativeCallable
-from wengert.engines.selection import EagerProgram, executable
-from wengert.transforms.donation import call_donating, donated_leaves, donates
+from wengert.engines.selection import EagerProgram, executable, made_for
+from wengert.transforms.donation import call_donating, deleted, donated_leaves
 from wengert.transforms.misses import Signature, explain
 from wengert.transforms.static import StaticValue, named_arguments
 
@@ -44,6 +44,8 @@ class Call(Primitive):
         for arg in args:
             if isinstance(arg, Tracer):
                 raise escaped(arg)
+        if "donated" in params:
+            return call_donating(program, params["donated"], args, params["name"])
         if config.debug_nans.value or not program.equations:
             return program.evaluate(*args)  # equation by equation, each one checked
         out = executable(program).run([a._value for a in args])
@@ -56,6 +58,7 @@ class Call(Primitive):
         program: Program = params["program"]
         if not program.equations:
             return program.evaluate(*args)
+        params = {"program": program, "name": params["name"]}  # values there are nobody's yet
         if not program.constants:
             return interpreter.record(self, args, params)
         closed = program.derived.setdefault("closed", program.closed())
@@ -95,6 +98,23 @@ class Traced:
     donated: tuple[int, ...] = ()
     forms: set[Any] = dataclasses.field(default_factory=set)
 
+    def call(self, values: Sequence[Any], name: str) -> Sequence[Any]:
+        """The flat results for flat arguments."""
+        donated = {"donated": self.donated} if self.donated else {}
+        operands = (*self.constants, *values)
+        out: Sequence[Any] = call(*operands, program=self.program, name=name, **donated)
+        return out
+
+    @property
+    def executable(self) -> Any:
+        """What runs the program, if it has been made."""
+        return made_for(self.program, self.donated)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether machine code can answer calls."""
+        return self.reusable and type(self.executable) is NativeProgram
+
 
 #: Calls of one signature that differ in the order of keys: so many forms are made native.
 _MOST_FORMS = 4
@@ -127,13 +147,13 @@ class JitFunction(NativeCallable, native=True):
     ) -> None:
         functools.update_wrapper(self, fun)
         self.__wrapped__ = fun
+        self._name = str(name or getattr(fun, "__name__", "fun"))
         self._static_argnums, self._static_argnames = named_arguments(
             fun, static_argnums, static_argnames, "static"
         )
         self._donated = named_arguments(fun, donate_argnums, donate_argnames, "donate")
         self._refuse_static_donations()
         self._plain = not self._static_argnums and not self._static_argnames
-        self._name = str(name or getattr(fun, "__name__", "fun"))
         self._engine = engine
         self._cache: dict[Signature, Traced] = {}
         self._hits = 0
@@ -142,15 +162,10 @@ class JitFunction(NativeCallable, native=True):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced, values = self.specialize(args, kwargs)
-        if traced.donated and donates(values):
-            out = call_donating(
-                traced.program, traced.donated, values, self._engine, self._name
-            )
-            return tree.unflatten(traced.out_tree, out)
-        out = call(*traced.constants, *values, program=traced.program, name=self._name)
-        if type(traced.program.executable) is NativeProgram and traced.reusable:
+        out = traced.call(values, self._name)
+        if traced.is_native:
             numbers, names = self._static_places(args, kwargs)
-            _answer_natively(self, traced, args, kwargs, {*numbers, *names})
+            _answer_natively(self, traced, args, kwargs, {*numbers, *names}, self._name)
         return tree.unflatten(traced.out_tree, out)
 
     def specialize(
@@ -245,7 +260,7 @@ class JitFunction(NativeCallable, native=True):
             return Traced(closed, in_tree, out_tree, constants, False)
         donated = donated_leaves(in_tree, *self._donated)
         if self._engine != "native":
-            executable(program, self._engine)
+            executable(program, self._engine, donated)
         return Traced(program, in_tree, out_tree, (), True, donated)
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
@@ -279,6 +294,7 @@ def _answer_natively(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     static: set[int | str],
+    name: str,
 ) -> None:
     """Let machine code answer calls like this one."""
     objects = [
@@ -293,9 +309,11 @@ def _answer_natively(
     ):
         return
     traced.forms.add(form)
-    native: NativeProgram = traced.program.executable
+    native, in_tree, out_tree = traced.executable, traced.in_tree, traced.out_tree
+    here = location() if traced.donated else None
+    gone = {i: deleted(native.in_types[i], name, here, False) for i in traced.donated}
     function.add_specialisation(
-        native.specialisation(args, kwargs, traced.in_tree, traced.out_tree, frozenset(static))
+        native.specialisation(args, kwargs, in_tree, out_tree, frozenset(static), donated=gone)
     )
 
 
@@ -364,13 +382,9 @@ class Compiled(NativeCallable, native=True):
                 f"compiled for arguments {expected}, called with {got}. "
                 "Call the jitted function itself to compile for other types."
             )
-        if traced.donated and donates(values):
-            out = call_donating(traced.program, traced.donated, values, "native", "compiled")
-            return tree.unflatten(traced.out_tree, out)
-        out = call(*traced.constants, *values, program=traced.program, name="compiled")
-        native = type(traced.program.executable) is NativeProgram
-        if native and traced.reusable and in_tree == traced.in_tree:
-            _answer_natively(self, traced, args, kwargs, set())
+        out = traced.call(values, "compiled")
+        if traced.is_native and in_tree == traced.in_tree:
+            _answer_natively(self, traced, args, kwargs, set(), "compiled")
         return tree.unflatten(traced.out_tree, out)
 
 

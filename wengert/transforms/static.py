@@ -78,6 +78,8 @@ def named_arguments(
                 f"{kind}_argnums={n}, but {getattr(fun, '__name__', fun)} has "
                 f"{len(positional)} positional parameters."
             )
+    if not variadic:
+        numbers = tuple(n % len(positional) for n in numbers)
     accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     known = {p.name for p in parameters}
     for name in names:

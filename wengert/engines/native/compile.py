@@ -7,9 +7,9 @@ pointers to dense arrays, constants before inputs, and scratch memory. It return
 `FAILED` (run the program on the eager engine: it raises the error, with the user's line), or
 `RAISED` (a callback or an interrupt left an exception).
 
-Results may be computed in the memory of *donated* inputs. Their pointers are not among the
-outputs then, and a flag comes after the inputs: it is set where the program has come to its
-end. A program that ends early has not changed its inputs.
+Results may be computed in the memory of *donated* inputs; their places among the outputs are
+not looked at then, and a flag comes after the inputs, which is set where the program has come
+to its end. A program that ends early has not changed its inputs.
 """
 
 from __future__ import annotations
@@ -106,7 +106,6 @@ class CompiledProgram:
     Attributes:
       program: what was compiled, after the passes.
       in_types: the types of what the entry point is given after constants.
-      out_types: the types of the results that it is given memory for.
       in_place: pairs of an input and the result that is computed in its memory.
       entry: the address of the entry point.
       cell_address: where the address of the best entry point so far is kept.
@@ -119,8 +118,6 @@ class CompiledProgram:
         self.program = program
         self.in_place = made.in_place
         self.in_types = [*program.in_types, *([_FINISHED] if made.in_place else [])]
-        replaced = {o for _, o in made.in_place}
-        self.out_types = [t for o, t in enumerate(program.out_types) if o not in replaced]
         self.arena_bytes = made.arena_bytes
         self.constants = [
             np.require(v._value, requirements=["C", "A"]) for v in program.constant_values
@@ -153,12 +150,13 @@ class CompiledProgram:
         _keep(self._key, made)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
-        """The results that are not computed in place, for values of `in_types`."""
-        arrays = [
-            np.require(value, type_.dtype, ["C", "A"])
-            for value, type_ in zip(values, self.in_types, strict=True)
+        """The results for NumPy values of `in_types`."""
+        arrays = [dense(v, t) for v, t in zip(values, self.in_types, strict=True)]
+        given = {o: arrays[i] for i, o in self.in_place}
+        outputs = [
+            given[o] if o in given else np.empty(t.shape, t.dtype)
+            for o, t in enumerate(self.program.out_types)
         ]
-        outputs = [np.empty(t.shape, t.dtype) for t in self.out_types]
         inputs = _pointers([*self.constants, *arrays])
         arena = np.empty(self.arena_bytes + 64, np.uint8)
         start = -(-arena.ctypes.data // 64) * 64
@@ -181,6 +179,15 @@ class CompiledProgram:
         return RuntimeError(
             f"machine code failed with status {status}, the eager engine did not"
         )
+
+
+def dense(value: Any, type_: ArrayType) -> Any:
+    """The value itself if machine code takes it as it is, else a copy that it takes."""
+    if type(value) is np.ndarray and value.dtype == type_.dtype:
+        flags = value.flags
+        if flags.c_contiguous and flags.aligned:
+            return value
+    return np.require(value, type_.dtype, ["C", "A"])
 
 
 def _pointers(arrays: Sequence[Any]) -> Any:
@@ -218,13 +225,10 @@ def write_module(
     replaced = {o: i + len(program.constants) for i, o in in_place}
     flags = [Variable(_FINISHED)] if in_place else []
     given = _loaded(code, inputs, [*program.constants, *program.inputs, *flags])
-    fresh = [a for o, a in enumerate(program.outputs) if o not in replaced]
-    loaded = iter(_loaded(code, outputs, fresh))
     finished = given.pop() if in_place else None
-    wanted = [
-        given[replaced[o]] if o in replaced else next(loaded)
-        for o in range(len(program.outputs))
-    ]
+    wanted = _loaded(code, outputs, program.outputs)
+    for o, i in replaced.items():
+        wanted[o] = given[i]
     roots = [block.root(program.outputs[o]) for o in replaced]
     over = [r for r in roots if isinstance(r, Variable)]
     writer = BlockWriter(context, code, block, given, wanted, over)

@@ -7,13 +7,12 @@ without Python, `specialisation`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wengert.core import tree
-from wengert.core.array import ArrayType
 from wengert.core.gate import gate
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program
@@ -42,22 +41,24 @@ class NativeProgram(NativeCallable, native=True):
 
     Attributes:
       compiled: the machine code with its constants.
-      in_types: types of the inputs, and of the flag that follows if any are overwritten.
-      out_types: types of the results that have memory of their own.
-      overwrites: the inputs whose memory `run` overwrites.
+      in_types: types of the inputs; a flag follows if any of them are overwritten.
+      overwrites: the inputs whose memory becomes that of results.
     """
 
     def __init__(self, program: Program, donated: Sequence[int] = ()) -> None:
         self.compiled = native.compile_program(program, donated=donated)
-        self.in_types, self.out_types = self.compiled.in_types, self.compiled.out_types
+        self.in_types = self.compiled.in_types
         self.overwrites = tuple(i for i, _ in self.compiled.in_place)
         inputs: tuple[Any, ...] = (None,) * len(self.in_types)
         in_tree = tree.structure(((0,) * len(inputs), {}))
-        out_tree = tree.structure((0,) * len(self.out_types))
+        out_tree = tree.structure((0,) * len(program.outputs))
         self.add_specialisation(self.specialisation(inputs, {}, in_tree, out_tree, raw=True))
 
     def __call__(self, *values: Any) -> tuple[Any, ...]:
-        dense = [_dense(v, t) for v, t in zip(values, self.in_types, strict=True)]
+        dense = [
+            v if isinstance(v, np.generic) else native.dense(v, t)
+            for v, t in zip(values, self.in_types, strict=True)
+        ]
         if not gate.closed and any(x is not y for x, y in zip(values, dense, strict=True)):
             return self(*dense)
         try:
@@ -68,24 +69,9 @@ class NativeProgram(NativeCallable, native=True):
                 raise error.__cause__ from None
             raise
 
-    def run(self, values: Sequence[Any], finished: Any = None) -> Sequence[Any]:
-        """The results for flat NumPy values.
-
-        Args:
-          values: those that are overwritten must be dense arrays, and nobody else's.
-          finished: an array of one boolean, which is set as soon as they are overwritten.
-        """
-        if not self.overwrites:
-            return self(*values)
-        fresh = self(*values, np.zeros(1, np.bool_) if finished is None else finished)
-        return self._merged(values, fresh)
-
-    def _merged(self, values: Sequence[Any], fresh: Sequence[Any]) -> list[Any]:
-        """All results in order: those in the memory of inputs, and those in their own."""
-        own = iter(fresh)
-        replaced = {o: i for i, o in self.compiled.in_place}
-        count = len(self.compiled.program.outputs)
-        return [values[replaced[o]] if o in replaced else next(own) for o in range(count)]
+    def run(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The results for flat NumPy values."""
+        return self(*values)
 
     def specialisation(
         self,
@@ -95,15 +81,25 @@ class NativeProgram(NativeCallable, native=True):
         out_tree: tree.TreeDef,
         static: frozenset[int | str] = frozenset(),
         raw: bool = False,
+        donated: Mapping[int, Any] | None = None,
     ) -> callable_encode.Specialisation:
-        """How calls with arguments like these are answered by this program."""
+        """How calls with arguments like these are answered by this program.
+
+        Args:
+          args, kwargs: the arguments.
+          in_tree: their structure, without static ones.
+          out_tree: that of the result.
+          static: positions and names of static arguments.
+          raw: whether arguments and results are NumPy values.
+          donated: what arrays hold from then on that are donated, by the input's number.
+        """
         compiled = self.compiled
         return callable_encode.Specialisation(
             entry=compiled.entry,
             arguments=(args, kwargs),
             in_tree=in_tree,
-            in_types=self.in_types,
-            out_types=self.out_types,
+            in_types=self.in_types if raw else compiled.program.in_types,
+            out_types=compiled.program.out_types,
             out_tree=out_tree,
             static=static,
             constants=[c.ctypes.data for c in compiled.constants],
@@ -113,14 +109,9 @@ class NativeProgram(NativeCallable, native=True):
             failure=compiled.failure,
             keep=compiled,
             cell=compiled.cell_address,
+            donated=donated or {},
+            in_place=compiled.in_place,
         )
-
-
-def _dense(value: Any, type_: ArrayType) -> Any:
-    """The value itself if machine code takes it as it is, else a copy that it takes."""
-    if isinstance(value, np.generic):
-        return value
-    return np.require(value, type_.dtype, ["C", "A"])
 
 
 def cost_analysis(program: Program) -> dict[str, int]:

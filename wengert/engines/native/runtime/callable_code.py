@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from wengert.engines.native.runtime import callable_results as results
 from wengert.engines.native.runtime import python_api as api
 from wengert.engines.native.runtime.callable_layout import (
     API,
+    DONOR,
     GUARD,
     LEAF,
     SPECIALISATION,
@@ -71,6 +73,9 @@ def _parts() -> list[tuple[Callable[[Function], None], str, str]]:
         (_dictionary, "pppp", "t"),
         (_integer, "pnp", "t"),
         (_guard, "ppp", "t"),
+        (_put_value, "ppp", ""),
+        (_donate, "ppp", "t"),
+        (_restore, "ppp", ""),
         (results.allocate, "ppp", "t"),
         (results.execute, "pp", "n"),
         (results.wrap, "ppp", "t"),
@@ -313,9 +318,9 @@ def _integer(f: Function) -> None:
 def _guard(f: Function) -> None:
     """Whether the arguments fit; collects addresses of data, and the objects that own it."""
     process, specialisation, scratch = f.args
-    vectors, values, scalars, inputs, held = (
-        part(f, specialisation, scratch, name)
-        for name in ("vectors_at", "values_at", "scalars_at", "inputs_at", "held_at")
+    vectors, values, scalars, inputs, leaves, held = (
+        part(f, specialisation, scratch, f"{name}_at")
+        for name in ("vectors", "values", "scalars", "inputs", "leaves", "held")
     )
     guards = f.link(SPECIALISATION, specialisation, "guards")
     with f.each(f.field(SPECIALISATION, specialisation, "guard_count")) as i:
@@ -334,6 +339,7 @@ def _guard(f: Function) -> None:
             data = f.call("leaf_data", process, detail, object_, slot)
             require(f.differ(data, f.null))
             f.store(data, f.element(inputs, target))
+            f.store(object_, f.element(leaves, target))
             f.store(_owner(f, process, object_), f.element(held, target))
 
         def sequence(object_: Any, expected: Any, read: Any, place: Any) -> None:
@@ -361,6 +367,68 @@ def _guard(f: Function) -> None:
         }
         f.choose(f.field(GUARD, guard, "kind"), cases)
     f.give(f.number(1, 1))
+
+
+# -- donated arguments -------------------------------------------------------------------------
+
+
+def _put_value(f: Function) -> None:
+    """Let an array hold another value."""
+    process, array, value = f.args
+    place = f.at(array, f.field(API, process, "value_at"))
+    before = f.load_pointer(place)
+    f.call("take", value)
+    f.store(value, place)
+    f.call("drop", before)
+    f.builder.ret_void()
+
+
+@contextmanager
+def _each_donor(f: Function, specialisation: Any, scratch: Any) -> Iterator[Any]:
+    """The block runs for each donated leaf: its record, the leaf, what holds its elements."""
+    leaves, held = (part(f, specialisation, scratch, name) for name in ("leaves_at", "held_at"))
+    donors = f.link(SPECIALISATION, specialisation, "donors")
+    with f.each(f.field(SPECIALISATION, specialisation, "donor_count")) as i:
+        donor = f.element(donors, i, DONOR.size)
+        at = f.field(DONOR, donor, "input")
+        leaf, value = f.load_pointer(f.element(leaves, at)), f.load_pointer(f.element(held, at))
+        yield donor, leaf, value
+
+
+def _donate(f: Function) -> None:
+    """Delete donated arrays; or no, where memory to be overwritten has other owners.
+
+    An array that is held here, and by one `Array`, has two references.
+    """
+    process, specialisation, scratch = f.args
+    array = f.link(API, process, "array")
+    wanted = f.number(api.OWNED_AND_WRITABLE, 32)
+    with (
+        _each_donor(f, specialisation, scratch) as (donor, leaf, value),
+        f.when(f.differ(f.field(DONOR, donor, "over"), f.number(0))),
+    ):
+        f.give_if(f.differ(f.load_pointer(leaf, api.TYPE), array), f.number(0, 1))
+        count = f.load(value, api.REFERENCES, f.i32)
+        f.give_if(f.differ(count, f.number(2, 32)), f.number(0, 1))
+        flags = f.builder.and_(f.load(value, api.ARRAY_FLAGS, f.i32), wanted)
+        f.give_if(f.differ(flags, wanted), f.number(0, 1))
+    with _each_donor(f, specialisation, scratch) as (donor, leaf, _):
+        f.call("take", leaf)
+        with f.when(f.equal(f.load_pointer(leaf, api.TYPE), array)):
+            f.call("put_value", process, leaf, f.link(DONOR, donor, "deleted"))
+    f.give(f.number(1, 1))
+
+
+def _restore(f: Function) -> None:
+    """Give donated arrays their values back: the program ended before it changed them."""
+    process, specialisation, scratch = f.args
+    array = f.link(API, process, "array")
+    with (
+        _each_donor(f, specialisation, scratch) as (_, leaf, value),
+        f.when(f.equal(f.load_pointer(leaf, api.TYPE), array)),
+    ):
+        f.call("put_value", process, leaf, value)
+    f.builder.ret_void()
 
 
 # -- calls -------------------------------------------------------------------------------------
@@ -409,10 +477,12 @@ def _run(f: Function) -> None:
         return f.when(f.builder.not_(done))
 
     with unless(f.call("allocate", process, specialisation, scratch)):
+        f.call("restore", process, specialisation, scratch)
         f.call("drop_all", owned, count)
         f.give(f.null)
     status = f.call("execute", specialisation, scratch)
     with f.when(f.differ(status, f.number(0))):
+        f.call("restore", process, specialisation, scratch)
         f.call("drop_all", owned, count)
         # A signal handler may have raised an exception while the entry looked for interrupts.
         f.give_if(f.differ(f.python("PyErr_Occurred", f.pointer), f.null), f.null)
@@ -445,20 +515,24 @@ def _attempt(f: Function) -> None:
     with f.when(f.builder.not_(fits)):
         f.python("PyMem_RawFree", ir.VoidType(), heap)
         f.give(f.miss)
-    hits = f.builder.add(f.field(SPECIALISATION, specialisation, "hits"), f.number(1))
-    f.store(hits, specialisation, SPECIALISATION.offset("hits"))
     owner = f.link(TABLE, table, "owner")
     f.call("take", owner)
     held = part(f, specialisation, memory, "held_at")
     count = f.field(SPECIALISATION, specialisation, "input_count")
     with f.each(count) as i:
         f.call("take", f.load_pointer(f.element(held, i)))
-    result = f.call("run", process, specialisation, instance, memory)
+    result = f.variable(f.miss)
+    with f.when(f.call("donate", process, specialisation, memory)):
+        hits = f.builder.add(f.field(SPECIALISATION, specialisation, "hits"), f.number(1))
+        f.store(hits, specialisation, SPECIALISATION.offset("hits"))
+        f.store(f.call("run", process, specialisation, instance, memory), result)
+        with _each_donor(f, specialisation, memory) as (_, leaf, _):
+            f.call("drop", leaf)
     with f.each(count) as i:
         f.call("drop", f.load_pointer(f.element(held, i)))
     f.call("drop", owner)
     f.python("PyMem_RawFree", ir.VoidType(), heap)
-    f.give(result)
+    f.give(f.load_pointer(result))
 
 
 def _fall_back(f: Function) -> None:

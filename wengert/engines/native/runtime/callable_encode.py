@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ import optree
 from wengert.core import tree
 from wengert.core.array import ArrayType
 from wengert.engines.native.runtime.callable_layout import (
+    DONOR,
     GUARD,
     LEAF,
     OUTPUT,
@@ -70,6 +71,8 @@ class Specialisation:
       failure: the exception that a status other than 0 stands for, given that and the inputs.
       keep: objects that must live as long as the entry may run.
       cell: where the address of the entry is found at each call, if it may change.
+      donated: for each donated input what its array holds from then on.
+      in_place: pairs of an input and the result that is computed in its memory.
     """
 
     entry: int
@@ -86,6 +89,8 @@ class Specialisation:
     failure: Callable[[int, list[Any]], BaseException] | None = None
     keep: Any = None
     cell: int = 0
+    donated: Mapping[int, Any] = dataclasses.field(default_factory=dict)
+    in_place: Sequence[tuple[int, int]] = ()
 
 
 class Descriptor:
@@ -100,7 +105,14 @@ class Descriptor:
         subject = dataclasses.replace(specialisation, arguments=((), {}))
         self._kept: list[Any] = [subject]
         guards = _Guards(specialisation, self.memory, self.object)
-        outputs = [self._output(t) for t in specialisation.out_types]
+        sources = {o: i for i, o in specialisation.in_place}
+        outputs = [
+            self._output(t, sources.get(o)) for o, t in enumerate(specialisation.out_types)
+        ]
+        donors = [
+            DONOR.words(input=i, over=int(i in sources.values()), deleted=self.object(deleted))
+            for i, deleted in specialisation.donated.items()
+        ]
         steps = _steps(specialisation, self.memory, self.object)
         scratch = _scratch(specialisation, guards, len(steps))
         self._words = in_memory(
@@ -118,6 +130,8 @@ class Descriptor:
                 constant_count=len(specialisation.constants),
                 constants=self.memory(list(specialisation.constants)),
                 input_count=len(specialisation.in_types),
+                donor_count=len(donors),
+                donors=self.records(donors),
                 output_count=len(outputs),
                 outputs=self.records(outputs),
                 raw=int(specialisation.raw),
@@ -148,11 +162,13 @@ class Descriptor:
         self._kept.append(value)
         return id(value)
 
-    def _output(self, type_: ArrayType) -> list[int]:
+    def _output(self, type_: ArrayType, source: int | None) -> list[int]:
         dtype, cls = type_.dtype, scalar_type(type_.dtype)
         kind = Allocation.ARRAY
         if not type_.shape:
             kind = Allocation.TRUTH if dtype == np.bool_ else Allocation.SCALAR
+        elif source is not None:
+            kind = Allocation.DONATED
         return OUTPUT.words(
             kind=kind,
             type=self.object(dtype if type_.shape else cls),
@@ -160,6 +176,7 @@ class Descriptor:
             ndim=type_.ndim,
             dimensions=self.memory(list(type_.shape)),
             weak=id(type_.weak_type),
+            source=source or 0,
         )
 
 
@@ -366,6 +383,8 @@ def _scratch(specialisation: Specialisation, guards: _Guards, steps: int) -> dic
         "scalars_at": 2 * inputs,  # first, since these need 16-byte alignment
         "pointers_at": constants,
         "inputs_at": inputs,
+        "finished_at": 2,  # behind the inputs: a pointer, and the byte that it points to
+        "leaves_at": inputs,
         "held_at": inputs,
         "outputs_at": outputs,
         "truths_at": outputs,

@@ -6,6 +6,7 @@ a number, or an address of an object, a function, or another record.
 
     instance -> TABLE -> newest SPECIALISATION -> next ... -> 0
                   |            |-> GUARD, GUARD, ...   what each argument must be
+                  |            |-> DONOR, ...          which arguments are deleted
                   |            |-> OUTPUT, ...         what to allocate
                   |            `-> STEP, ...           how results become the returned tree
                   `-> API                              objects of this process
@@ -64,13 +65,14 @@ TABLE = Record("api owner first")
 STACK_BYTES = 3072
 
 #: One way in which the function may be called. `*_at` are offsets in the scratch memory of a
-#: call; `arena_bytes` is 0 where the arena lies in front of that.
+#: call; `arena_bytes` is 0 where the arena lies in front of that. `leaves` are the arguments'
+#: leaves, `held` what their elements belong to. `finished` is the entry's last input.
 SPECIALISATION = Record(
     "next subject hits positional keyword_count keywords guard_count guards "
     "entry releases_lock arena_bytes constant_count constants input_count "
-    "output_count outputs raw step_count steps "
-    "scratch_bytes pointers_at inputs_at held_at outputs_at truths_at owned_at owned_count "
-    "stack_at vectors_at values_at scalars_at"
+    "donor_count donors output_count outputs raw step_count steps "
+    "scratch_bytes pointers_at inputs_at finished_at leaves_at held_at outputs_at truths_at "
+    "owned_at owned_count stack_at vectors_at values_at scalars_at"
 )
 
 #: One check. It looks at the object `vectors[source][index]`, a *vector* being an array of
@@ -107,8 +109,12 @@ class Scalar(IntEnum):
     COMPLEX = 3
 
 
-#: What is allocated for a result. `kind` is an Allocation.
-OUTPUT = Record("kind type alloc ndim dimensions weak")
+#: An input that is donated: where it is an array, that holds the object `deleted` afterwards.
+#: `over` says whether its memory is overwritten.
+DONOR = Record("input over deleted")
+
+#: What is allocated for a result. `kind` is an Allocation, `source` an input.
+OUTPUT = Record("kind type alloc ndim dimensions weak source")
 
 
 class Allocation(IntEnum):
@@ -117,6 +123,7 @@ class Allocation(IntEnum):
     SCALAR = 0  #: a NumPy scalar; `type` is its type, `alloc` its allocation function
     TRUTH = 1  #: one of NumPy's two bools
     ARRAY = 2  #: a NumPy array; `type` is its dtype
+    DONATED = 3  #: the array that input `source` was
 
 
 #: A step of putting results together, on a stack of objects.

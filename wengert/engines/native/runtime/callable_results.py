@@ -22,7 +22,7 @@ from wengert.engines.native.runtime.callable_layout import (
     Allocation,
     Put,
 )
-from wengert.engines.native.runtime.callable_writer import Function
+from wengert.engines.native.runtime.callable_writer import WORD, Function
 
 ir = lazy_module("llvmlite.ir")
 
@@ -38,6 +38,7 @@ def allocate(f: Function) -> None:
     owned = part(f, specialisation, scratch, "owned_at")
     places = part(f, specialisation, scratch, "outputs_at")
     truths = part(f, specialisation, scratch, "truths_at")
+    held = part(f, specialisation, scratch, "held_at")
     outputs = f.link(SPECIALISATION, specialisation, "outputs")
     with f.each(f.field(SPECIALISATION, specialisation, "output_count")) as i:
         output = f.element(outputs, i, OUTPUT.size)
@@ -47,6 +48,7 @@ def allocate(f: Function) -> None:
             # the byte goes to a place of its own, until it is known which object it is
             Allocation.TRUTH: partial(f.store, f.element(truths, i), place),
             Allocation.ARRAY: partial(_allocate_array, f, process, output, owner, place),
+            Allocation.DONATED: partial(_take_donated, f, output, owner, held),
         }
         f.choose(f.field(OUTPUT, output, "kind"), cases)
     f.give(f.number(1, 1))
@@ -75,6 +77,12 @@ def _allocate_array(f: Function, process: Any, output: Any, owner: Any, place: A
     f.store(f.load_pointer(made, api.ARRAY_DATA), place)
 
 
+def _take_donated(f: Function, output: Any, owner: Any, held: Any) -> None:
+    array = f.load_pointer(f.element(held, f.field(OUTPUT, output, "source")))
+    f.call("take", array)
+    f.store(array, owner)
+
+
 def execute(f: Function) -> None:
     """Run the entry, with an arena; its status, or -1 where there is no memory for that."""
     specialisation, scratch = f.args
@@ -83,6 +91,8 @@ def execute(f: Function) -> None:
     sources = f.link(SPECIALISATION, specialisation, "constants")
     with f.each(constants) as i:
         f.store(f.load(f.element(sources, i)), f.element(inputs, i))
+    finished = part(f, specialisation, scratch, "finished_at")
+    f.store(f.at(finished, WORD), finished)
     arena, block = f.variable(scratch), f.variable(f.null)
     size = f.field(SPECIALISATION, specialisation, "arena_bytes")
     with f.when(f.differ(size, f.number(0))):

@@ -33,8 +33,10 @@ DTYPE_BYTE_ORDER, DTYPE_NUMBER = 26, 28
 #: of a type.
 TYPE_BASIC_SIZE, TYPE_VECTORCALL_OFFSET, TYPE_FLAGS = 32, 56, 168
 
-#: Bits of a NumPy array's flags: dense in row-major order, and aligned.
+#: Bits of a NumPy array's flags: dense in row-major order, and aligned; the memory is its own,
+#: and may be written to.
 DENSE_AND_ALIGNED = 0x0001 | 0x0100
+OWNED_AND_WRITABLE = 0x0004 | 0x0400
 #: Bit of a type's flags.
 HAS_VECTORCALL = 1 << 11
 #: Numbers of type slots.
@@ -106,6 +108,10 @@ def _check_arrays() -> None:
     _require(found == expected, "NumPy arrays")
     other = array.T  # named, so that it is still there when it is read
     _require(not ctypes.c_int32.from_address(id(other) + ARRAY_FLAGS).value & 1, "flags")
+    _require(flags & OWNED_AND_WRITABLE == OWNED_AND_WRITABLE, "flags")
+    other.flags.writeable = False
+    flags = ctypes.c_int32.from_address(id(other) + ARRAY_FLAGS).value
+    _require(not flags & OWNED_AND_WRITABLE, "flags")
     dtype = id(array.dtype)
     number = ctypes.c_int32.from_address(dtype + DTYPE_NUMBER).value
     order = ctypes.c_char.from_address(dtype + DTYPE_BYTE_ORDER).value
