@@ -2,7 +2,7 @@
 
 Complex numbers are ordered by real part, then imaginary part; a NaN in either makes a number
 unordered. All follows NumPy's loops, whose special cases these are. Transcendental functions
-are calls of those loops (`elements_calls`).
+are in `elements_analytic`, or calls of those loops (`elements_calls`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from wengert.engines.native import complexes
+from wengert.engines.native import complexes, elements_analytic
 from wengert.engines.native.complexes import Pair
 from wengert.engines.native.elements_calls import COMPLEX_CALLS
 from wengert.engines.native.expressions import Apply
@@ -105,7 +105,7 @@ def _reciprocal(v: Vectors, node: Apply, x: Pair) -> Pair:
 
 
 def _rsqrt(v: Vectors, node: Apply, x: Pair) -> Pair:
-    return _reciprocal(v, node, COMPLEX_CALLS["sqrt"](v, node, x))
+    return _reciprocal(v, node, elements_analytic.TABLE["sqrt"](v, node, x))
 
 
 def _integer_pow(v: Vectors, node: Apply, x: Pair) -> Pair:
@@ -126,7 +126,7 @@ def _logistic(v: Vectors, node: Apply, x: Pair) -> Pair:
     """By way of the exponential of the sign that cannot overflow."""
     right = v.compare("ge", x.real, v.constant(0.0, x.real))
     negative = Pair(v.neg(x.real), v.neg(x.imag))
-    small = COMPLEX_CALLS["exp"](v, node, _chosen(v, right, negative, x))
+    small = elements_analytic.TABLE["exp"](v, node, _chosen(v, right, negative, x))
     one = _one(v, x)
     top = _chosen(v, right, one, small)
     below = complexes.TABLE["add"](v, node, one, small)
@@ -137,6 +137,7 @@ def _logistic(v: Vectors, node: Apply, x: Pair) -> Pair:
 TABLE: dict[str, Emit] = {
     **complexes.TABLE,
     **COMPLEX_CALLS,
+    **elements_analytic.TABLE,
     **{op: _comparison(op) for op in ("lt", "le", "gt", "ge")},
     "maximum": _extremum("ge"),
     "minimum": _extremum("le"),
