@@ -8,6 +8,7 @@ operands that are tangents, nor for the results that depend on them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from wengert.core.array import Array, ArrayType
 from wengert.core.interpreter import Params, Tracer, escaped, location, state
 from wengert.core.primitive import Primitive, Value, Zero
 from wengert.core.program import Program
+from wengert.engines import selection
 from wengert.engines.eager import run_program
 from wengert.transforms.control.programs import Flags
 from wengert.transforms.linearize import LinearTracer
@@ -68,14 +70,26 @@ def _concrete(value: Value) -> Any:
     return value._value if type(value) is Array else value
 
 
-def executable(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
-    """A program as a function of NumPy values.
+#: Runs of a program in one loop after which machine code is made of it.
+_HOT = 256
 
-    Under `debug_nans` each equation is checked.
+
+def executable(program: Program) -> Callable[[Sequence[Any]], list[Any]]:
+    """A program as a function of NumPy values, for a loop that calls it again and again.
+
+    It runs on the eager engine, which needs no warm-up, and as machine code when it has run so
+    often that making that pays. Under `debug_nans` each equation is checked.
     """
     if config.debug_nans.value:
         return lambda values: [o._value for o in program.evaluate(*map(Array, values))]
-    return lambda values: run_program(program, values)
+    runs = itertools.count()
+
+    def run(values: Sequence[Any]) -> list[Any]:
+        if program.executable is None and next(runs) < _HOT:
+            return run_program(program, values)
+        return list(selection.executable(program).run(values))
+
+    return run
 
 
 def check_operands(name: str, given: Sequence[ArrayType], program: Program) -> None:
