@@ -165,7 +165,7 @@ def _beta_slope(a: Any, b: Any, x: Any, order: tuple[int, int]) -> Any:
 # -- zeta -----------------------------------------------------------------------------------
 
 #: B_2j / (2j)! for j = 1, 2, ...
-_BERNOULLI = (
+BERNOULLI = (
     1 / 12,
     -1 / 720,
     1 / 30240,
@@ -182,7 +182,7 @@ def zeta_grad(s: Any, q: Any, order: int) -> Any:
 
     The sum formula of Euler and Maclaurin, term by term.
     """
-    valid = (s > 1) & (q > 0)
+    valid = (s > 1) & (s < np.inf) & (q > 0)
     out = np.full(s.shape, np.nan)
     if valid.any():
         out[valid] = math.factorial(order) * _zeta_jet(s[valid], q[valid], order + 1)[-1, 0]
@@ -201,7 +201,7 @@ def _zeta_jet(s: Any, q: Any, size: int) -> Any:
     last = power(end)
     total += jets.over(last * end, jets.linear(shape, s - 1, 1.0)) + last / 2
     rising = jets.times(last / end, jets.linear(shape, s, 1.0))
-    for j, weight in enumerate(_BERNOULLI, 1):
+    for j, weight in enumerate(BERNOULLI, 1):
         total += weight * rising
         for k in (2 * j - 1, 2 * j):
             rising = jets.times(rising, jets.linear(shape, s + k, 1.0)) / end

@@ -159,7 +159,8 @@ PARAMETERS = {
 }
 #: What is tested by itself, below, or has operands of several dtypes.
 APART = frozenset(
-    "select ldexp convert bitcast_convert unit_interval threefry2x32 complex polygamma".split()
+    "select ldexp convert bitcast_convert unit_interval threefry2x32 complex polygamma "
+    "igamma_grad_a random_gamma_grad betainc_grad".split()
 )
 
 
@@ -423,3 +424,25 @@ def test_complex_functions_at_all_scales(name, target):
         (wanted,), (got,) = both(primitive, [x], target)
         error = np.abs(got.astype(np.complex128) - wanted) / np.abs(wanted)
         assert error.max() <= 8 * np.finfo(dtype).eps
+
+
+@TARGETS
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_derivatives_in_shape_parameters(dtype, target):
+    sizes = [0.0, 0.1, 0.5, 1.0, 2.5, 11.0, 60.0, np.inf, np.nan, -0.0, -1.0]
+    values = np.array(sizes, np.float32).astype(dtypes.as_dtype(dtype))
+    a, x = grid(values, 2)
+    cases = [(special.igamma_grad_a, [a, x], {"order": n}) for n in (1, 2)]
+    cases += [(special.random_gamma_grad, [a, x], {"order": n}) for n in (1, 2)]
+    cases += [(special.zeta, [a, x], {"order": n}) for n in (1, 3)]
+    a, b = grid(values, 2)
+    for p in (0.0, 0.2, 0.875, 1.5):
+        p = np.full(a.shape, p, np.float32).astype(a.dtype)
+        cases += [(special.betainc_grad, [a, b, p], {"order": n}) for n in ((1, 0), (1, 2))]
+    for primitive, operands, params in cases:
+        (wanted,), (got,) = both(primitive, operands, target, **params)
+        if a.dtype == np.float64:
+            np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-15)
+        else:
+            what = f"{primitive.name} {params}"
+            assert_equal(got, wanted, 1.0, what, operands, coarse=True)

@@ -29,7 +29,7 @@ ULPS = dict.fromkeys(FUNCTIONS, 4.0) | {
     "complex_abs": 2.0,
     "cumsum": 8.0,
     "cumprod": 8.0,
-    "random_gamma_grad": 16.0,
+    **dict.fromkeys(("random_gamma_grad", "igamma_grad_a", "betainc_grad"), 16.0),
 }
 #: What adds up products or eliminates: units in the last place of the largest element.
 NORMWISE = {

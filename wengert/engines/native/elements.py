@@ -23,10 +23,11 @@ from wengert.engines.native import (
     elements_calls,
     elements_complex,
     elements_division,
+    elements_jets,
     elements_random,
 )
 from wengert.engines.native.complexes import Pair, part_dtype
-from wengert.engines.native.elements_memory import round_to_16_bits
+from wengert.engines.native.elements_memory import narrowed, round_to_16_bits
 from wengert.engines.native.expressions import Apply
 from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
@@ -330,34 +331,16 @@ def converted(v: Vectors, x: Any, source: Any, target: Any) -> Any:
     if before == "f" and after == "f":
         if x.type == type_:
             return x
-        return v.widen(x) if target.itemsize == 8 else _narrowed(v, x, target)
+        return v.widen(x) if target.itemsize == 8 else narrowed(v, x, target)
     if before == "f":
         return _to_integer(v, x, target)
     if after == "f":
         build = v.builder.sitofp if before == "i" else v.builder.uitofp
         if target.itemsize == 2 and source.itemsize >= 4:  # one rounding: float64 is exact here
             wide = build(x, v.vector_of(ir.DoubleType()))
-            return v.narrow(_rounded_to_odd(v, wide))
+            return narrowed(v, wide, target)
         return build(x, type_)
     return _integers(v, x, before, type_)
-
-
-def _narrowed(v: Vectors, x: Any, target: Any) -> Any:
-    return v.narrow(_rounded_to_odd(v, x) if target.itemsize == 2 else x)
-
-
-def _rounded_to_odd(v: Vectors, x: Any) -> Any:
-    """float64 lanes with the bits that float32 lacks folded into its last one.
-
-    Rounding such a float32 to 16 bits gives what rounding the float64 at once would (Boldo and
-    Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
-    """
-    bits = v.as_bits(x)
-    low = v.builder.and_(bits, v.constant((1 << 29) - 1, bits))
-    sticky = v.compare("ne", low, v.constant(0, bits))
-    kept = v.builder.and_(bits, v.constant(-(1 << 29), bits))
-    odd = v.builder.or_(kept, v.constant(1 << 29, bits))
-    return v.as_float(v.select(sticky, odd, kept))
 
 
 def _integers(v: Vectors, x: Any, before: str, type_: Any) -> Any:
@@ -437,6 +420,7 @@ TABLE: dict[str, Emit] = {
     **elements_division.TABLE,
     **elements_bits.TABLE,
     **elements_random.TABLE,
+    **elements_jets.TABLE,
 }
 
 #: Functions of floating numbers, from `math`; they take lanes of one dtype.
@@ -475,7 +459,6 @@ _CONDITIONS: dict[str, Callable[[Equation], bool]] = {
     "integer_pow": lambda e: e.params["y"] >= 0 or dtypes.is_inexact(e.outputs[0].type.dtype),
     "ldexp": lambda e: e.inputs[1].type.dtype != np.uint64,
     "sinc": lambda e: not e.params.get("order"),
-    "zeta": lambda e: not e.params.get("order"),
 }
 
 #: Costs, in vector operations, of those that are not about one.
@@ -498,8 +481,8 @@ _COSTS = {
     "mod": 40,
     "rem": 30,
     "floor_divide": 40,
-    "gcd": 200,
-    "lcm": 200,
+    **dict.fromkeys(("gcd", "lcm"), 200),
+    **dict.fromkeys(elements_jets.TABLE, 2000),
     "ldexp": 12,
     **dict.fromkeys(("threefry2x32", "random_bits", "random_split", "random_fold_in"), 75),
     "first_word": 0,

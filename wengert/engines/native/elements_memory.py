@@ -57,3 +57,22 @@ def from_memory(v: Vectors, x: Any, dtype: Any) -> Any:
         wide = v.builder.zext(x, v.vector_of(ir.IntType(32)))
         return v.as_float(v.builder.shl(wide, v.constant(16, wide)))
     return x
+
+
+def narrowed(v: Vectors, x: Any, target: Any) -> Any:
+    """float64 lanes as float32, or as lanes of 16 bits before these are rounded."""
+    return v.narrow(_rounded_to_odd(v, x) if target.itemsize == 2 else x)
+
+
+def _rounded_to_odd(v: Vectors, x: Any) -> Any:
+    """float64 lanes with the bits that float32 lacks folded into its last one.
+
+    Rounding such a float32 to 16 bits gives what rounding the float64 at once would (Boldo and
+    Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+    """
+    bits = v.as_bits(x)
+    low = v.builder.and_(bits, v.constant((1 << 29) - 1, bits))
+    sticky = v.compare("ne", low, v.constant(0, bits))
+    kept = v.builder.and_(bits, v.constant(-(1 << 29), bits))
+    odd = v.builder.or_(kept, v.constant(1 << 29, bits))
+    return v.as_float(v.select(sticky, odd, kept))
