@@ -27,7 +27,7 @@ PRIMITIVES = registry.all_primitives()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests with an argument `primitive` run for each one that has samples, or for their own."""
+    """Tests with an argument `primitive` run for each that has samples, or for their own."""
     marks = metafunc.definition.iter_markers("parametrize")
     chosen_by_test = any(mark.args[0] == "primitive" for mark in marks)
     if "primitive" in metafunc.fixturenames and not chosen_by_test:

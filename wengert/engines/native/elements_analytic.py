@@ -136,7 +136,7 @@ def _hyperbolic(v: Vectors, z: Pair) -> tuple[Any, Any, Any, Any, Any]:
     ordinary = _both(v, _below(v, z.real, *_EXPONENT), _finite(v, z.imag))
     growing = [FUNCTIONS[n](v, z.real) for n in ("sinh", "cosh")]
     turning = [FUNCTIONS[n](v, z.imag) for n in ("sin", "cos")]
-    return (*growing, *turning, ordinary)  # type: ignore[return-value]
+    return (*growing, *turning, ordinary)
 
 
 def _sinh(v: Vectors, z: Pair) -> tuple[Pair, Any]:

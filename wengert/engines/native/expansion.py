@@ -466,7 +466,7 @@ def _with_checks(e: Expansion, node: Node, places: Sequence[Index]) -> Node:
     stack, seen = [node], {node}
     while stack and lost:
         found = stack.pop()
-        lost.discard(found)  # type: ignore[arg-type]
+        lost.discard(found)
         new = [i for i in found.inputs if i not in seen]
         seen.update(new)
         stack += new

@@ -434,4 +434,3 @@ def literal_dtype(equation: Equation, position: int) -> np.dtype[Any]:
         return equation.outputs[0].type.dtype
     arrays = [a.type.dtype for a in equation.inputs if hasattr(a.type, "dtype")]
     return arrays[0]
-

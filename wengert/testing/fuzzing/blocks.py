@@ -6,6 +6,7 @@ constants. Its results are brought to the types that the loop or the other branc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,13 +44,21 @@ def _body(draft: Draft, types: Sequence[ArrayType], given: Sequence[Any]) -> Dra
     return body
 
 
+def _is_like(wanted: ArrayType, type_: ArrayType) -> bool:
+    return type_.shape == wanted.shape and type_.dtype == wanted.dtype
+
+
+def _is_as_large(wanted: ArrayType, type_: ArrayType) -> bool:
+    return type_.size == wanted.size
+
+
 def _results(body: Draft, types: Sequence[ArrayType]) -> list[Atom]:
     """Results of these types, of the body's latest variables where that is possible."""
     out: list[Atom] = []
     for type_ in types:
-        found = body.pick(lambda t, w=type_: t.shape == w.shape and t.dtype == w.dtype)
+        found = body.pick(functools.partial(_is_like, type_))
         if found is None or (body.chance(0.2) and body.values):
-            source = body.pick(lambda t, w=type_: t.size == w.size)
+            source = body.pick(functools.partial(_is_as_large, type_))
             source = source or body.pick(lambda t: t.size > 0)
             found = (
                 body.coerced(source, type_)

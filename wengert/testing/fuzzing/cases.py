@@ -74,5 +74,6 @@ def _outputs(draft: Draft) -> list[Atom]:
     if draft.chance(0.04):
         outputs.append(Literal(Array(np.float32(0.5))))
     if outputs and draft.chance(0.5):
-        draft.rng.shuffle(outputs)  # type: ignore[arg-type]
-    return outputs or [v for v in draft.values if isinstance(v, Variable)][:1]
+        draft.rng.shuffle(outputs)
+    first: list[Atom] = [v for v in draft.values if isinstance(v, Variable)]
+    return outputs or first[:1]

@@ -219,7 +219,7 @@ def _function(case: Case, active: Sequence[int]) -> Callable[..., list[Any]]:
         out = case.program.evaluate(*given)
         return [o for o in out if dtypes.is_inexact(o.dtype)]
 
-    return function  # type: ignore[return-value]
+    return function
 
 
 def _traced(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core import dtypes
-from wengert.core.array import Shape
+from wengert.core.array import ArrayType, Shape
 from wengert.core.primitive import Primitive, all_primitives
 from wengert.core.program import Atom, Literal, Variable
 from wengert.primitives.basis import Elementwise
@@ -96,14 +96,19 @@ def _elementwise(draft: Draft) -> None:
         pattern = [dtype for _ in pattern]
     takes_scalars = operation.name in _COMMON
     atoms: list[Atom] = []
-    for position, own in enumerate(pattern):
-        if position == 0 and own == dtype:
+    for position, wanted in enumerate(pattern):
+        if position == 0 and wanted == dtype:
             atoms.append(first)
-        elif takes_scalars and _typed_by(atoms, own or dtype) and draft.chance(0.2):
-            atoms.append(draft.number(own or dtype))
+        elif takes_scalars and _typed_by(atoms, wanted or dtype) and draft.chance(0.2):
+            atoms.append(draft.number(wanted or dtype))
         else:
-            atoms.append(draft.operand(_narrower(draft, shape), own or dtype))
+            atoms.append(draft.operand(_narrower(draft, shape), wanted or dtype))
     draft.apply(operation, atoms, **sample.params)
+
+
+def _is_of(shape: Shape, dtype: Any) -> Callable[[ArrayType], bool]:
+    """Whether a type is that of a shape and a dtype."""
+    return lambda t: t.shape == shape and t.dtype == dtype
 
 
 def _typed_by(atoms: Sequence[Atom], dtype: Any) -> bool:
@@ -420,8 +425,7 @@ def _sampled(draft: Draft) -> None:
             continue
         found = None
         if draft.chance(0.3) and operation.name not in _SLOW:
-            shape = np.shape(arg)
-            found = draft.pick(lambda t, s=shape, d=dtype: t.shape == s and t.dtype == d)
+            found = draft.pick(_is_of(np.shape(arg), dtype))
         if found is None and draft.chance(0.15) and operation in elementwise():
             found = draft.fresh(random_value(draft.rng, np.shape(arg), dtype))
         atoms.append(draft.fresh(np.asarray(arg)[()]) if found is None else found)
