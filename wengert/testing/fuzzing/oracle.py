@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import wengert
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array
@@ -28,6 +27,9 @@ from wengert.passes.dce import eliminate
 from wengert.passes.pipeline import optimise
 from wengert.testing.fuzzing.cases import Case
 from wengert.testing.fuzzing.noise import noisy
+from wengert.transforms.jvp import jvp
+from wengert.transforms.vjp import vjp
+from wengert.transforms.vmap import vmap
 
 #: Runs with noise: a few first, and many before a difference counts as one.
 _RUNS = (6, 40)
@@ -250,7 +252,7 @@ def _pulled(case: Case) -> Made:
         return None
 
     def transformed(given: list[Any], cotangents: list[Any]) -> Any:
-        out, pull = wengert.vjp(lambda *xs: function(given, *xs), *(given[i] for i in active))
+        out, pull = vjp(lambda *xs: function(given, *xs), *(given[i] for i in active))
         return out, pull(cotangents)
 
     return _traced(case, _like(case, wanted), transformed)
@@ -264,7 +266,7 @@ def _pushed(case: Case) -> Made:
 
     def transformed(given: list[Any], tangents: list[Any]) -> Any:
         primals = tuple(given[i] for i in active)
-        return wengert.jvp(lambda *xs: function(given, *xs), primals, tuple(tangents))
+        return jvp(lambda *xs: function(given, *xs), primals, tuple(tangents))
 
     types = [case.program.in_types[i] for i in active]
     return _traced(case, _like(case, types), transformed)
@@ -282,7 +284,7 @@ def _batched(case: Case) -> Made:
     types = [Array(v[()]).type for v in stacked]
 
     def call(given: list[Any]) -> list[Any]:
-        out = wengert.vmap(lambda *xs: case.program.evaluate(*xs), in_axes=tuple(axes))(*given)
+        out = vmap(lambda *xs: case.program.evaluate(*xs), in_axes=tuple(axes))(*given)
         return list(out)
 
     return trace(call, types), [v[()] for v in stacked]
