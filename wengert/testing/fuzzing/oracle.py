@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wengert import errors
-from wengert.core import dtypes
+from wengert.core import dtypes, tree
 from wengert.core.array import Array
 from wengert.core.interpreter import state
 from wengert.core.program import Program
@@ -233,7 +233,7 @@ def _traced(
     types = [*case.program.in_types, *(Array(v).type for v in extra)]
 
     def call(given: list[Any]) -> list[Any]:
-        return list(wengert.tree.leaves(transformed(given[:count], given[count:])))
+        return list(tree.leaves(transformed(given[:count], given[count:])))
 
     return trace(call, types), values
 
