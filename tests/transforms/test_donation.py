@@ -17,10 +17,14 @@ from wengert import errors, lax
 from wengert.core import tree
 from wengert.core.array import Array
 from wengert.engines import selection
+from wengert.engines.native.compile import CompiledProgram, make_object
 from wengert.engines.native.execute import NativeProgram
+from wengert.engines.native.machine import Target
 from wengert.engines.native.runtime import callable as native
 from wengert.engines.native.runtime import memory
 from wengert.engines.native.tiers import wait as wait_for_better_code
+from wengert.passes.pipeline import optimise
+from wengert.testing.fuzzing import random_case
 
 compiled = pytest.mark.skipif(
     not (native.SUPPORTED and selection.has_llvm()), reason="jit is eager here"
@@ -111,6 +115,7 @@ def test_peak_memory():
     for donate in (None, (0, 1)):
         f = wg.jit(step, donate_argnums=donate)
         x, y = f(vector(0, count), vector(1, count))
+        native.wait_for_machine_code()
         memory.drop_waiting()
         fresh = memory.stats().fresh
         tracemalloc.start()
@@ -191,6 +196,37 @@ def test_never_wrong(fun, args, ready):
 
 
 @compiled
+@pytest.mark.parametrize("start", range(0, 60, 15))
+def test_random_programs(start):
+    """Results have the same bits, errors leave inputs whole, others are not written to."""
+    used = 0
+    for seed in range(start, start + 15):
+        case = random_case(seed)
+        program, target = optimise(case.program), Target.host()
+        donated = range(len(program.inputs))
+        plain = CompiledProgram(program, make_object(program, target))
+        over = CompiledProgram(program, make_object(program, target, donated=donated))
+        values = [np.array(v, order="C") for v in case.values]
+        finished = [np.zeros(1, np.bool_)] if over.in_place else []
+        try:
+            expected = plain(case.values)
+        except Exception as error:
+            with pytest.raises(type(error)):
+                over([*values, *finished])
+            changed = set()
+        else:
+            got = over([*values, *finished])
+            assert [np.asarray(x).tobytes() for x in got] == [
+                np.asarray(x).tobytes() for x in expected
+            ]
+            changed = {i for i, _ in over.in_place}
+        for i in {*donated} - changed:
+            assert values[i].tobytes() == np.asarray(case.values[i]).tobytes()
+        used += len(changed)
+    assert used
+
+
+@compiled
 def test_swapped(ready):
     f = wg.jit(lambda x, y: (y + 1, x - 1), donate_argnums=(0, 1))
     ready(f, vector(), vector())
@@ -244,6 +280,17 @@ def test_results_that_have_no_donor(ready):
     for got, expected in zip(f(x, y), wanted, strict=True):
         np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-6)
     assert not y.is_deleted()
+
+
+@compiled
+def test_peak_bytes():
+    def peak(fun, *args, **options):
+        return wg.jit(fun, **options).lower(*args).cost_analysis()["peak bytes"]
+
+    x = vector()
+    for fun in (lambda x, i: x * i, lambda x, i: x.at[i].set(1.0)):
+        assert peak(fun, x, 1) - peak(fun, x, 1, donate_argnums=0) == 4 * N
+    assert peak(lambda x: x[::-1], x) == peak(lambda x: x[::-1], x, donate_argnums=0)
 
 
 # -- what others can see is copied -----------------------------------------------

@@ -347,7 +347,7 @@ class Lowered:
 
     def cost_analysis(self) -> dict[str, int]:
         """What a call costs: `flops`, `bytes accessed`, `kernels`, `peak bytes`."""
-        return cost_analysis(self.traced.program)
+        return cost_analysis(self.traced.program, self.traced.donated)
 
     def compile(self) -> Compiled:
         """A function of arguments with the traced types, compiled now."""
@@ -367,7 +367,7 @@ class Compiled(NativeCallable, native=True):
 
     def cost_analysis(self) -> dict[str, int]:
         """What a call costs: `flops`, `bytes accessed`, `kernels`, `peak bytes`."""
-        return cost_analysis(self.traced.program)
+        return cost_analysis(self.traced.program, self.traced.donated)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         traced = self.traced

@@ -251,6 +251,19 @@ def _loaded(code: Code, table: Any, atoms: Sequence[Atom]) -> list[Any]:
     return pointers
 
 
+def write_in_place(
+    block: Block, target: Target, donated: Sequence[int], counted: bool = False
+) -> tuple[Any, Context, Pairs]:
+    """The LLVM module of a block that has donated inputs, and in which results are computed."""
+    pairs = donations(block, donated)
+    module, context = write_module(block, target, counted=counted, in_place=pairs)
+    late = donations(block, donated, context.last_exit)
+    if late != pairs:  # only the code itself shows where it may end early
+        callbacks.release(context.callbacks)
+        module, context = write_module(block, target, counted=counted, in_place=late)
+    return module, context, late
+
+
 def make_object(
     program: Program, target: Target, quick: bool = False, donated: Sequence[int] = ()
 ) -> ObjectCode:
@@ -261,13 +274,7 @@ def make_object(
     """
     block = group(program)
     quick = quick and _runs_shortly(block)
-    pairs = donations(block, donated)
-    module, context = write_module(block, target, counted=quick, in_place=pairs)
-    late = donations(block, donated, context.last_exit)
-    if late != pairs:  # only the code itself shows where it may end early
-        callbacks.release(context.callbacks)
-        pairs = late
-        module, context = write_module(block, target, counted=quick, in_place=pairs)
+    module, context, pairs = write_in_place(block, target, donated, quick)
     level = 1 if context.loops and not quick else 0
     content = optimise_and_emit(module, target, level)
     symbols = sorted(context.symbols)

@@ -114,19 +114,21 @@ class NativeProgram(NativeCallable, native=True):
         )
 
 
-def cost_analysis(program: Program) -> dict[str, int]:
+def cost_analysis(program: Program, donated: Sequence[int] = ()) -> dict[str, int]:
     """What a run of a program costs, from its shapes and from what is fused.
 
     Returns:
       `flops` (an addition or a fused function counts one; a `while` body once),
       `bytes accessed` (each array once per kernel), `kernels` (and library calls, those in
-      loops as often as they run) and `peak bytes` (arguments, results and scratch memory).
+      loops as often as they run) and `peak bytes` (arguments, results and scratch memory;
+      results in the memory of donated arguments count once).
     """
     program = pipeline.optimise(program)
     block = kernels.group(program)
     total = cost.cost_of_block(block)
-    _, context = native.write_module(block, machine.Target.host())
-    peak = cost.boundary_bytes(program) + context.arena_bytes
+    _, context, pairs = native.write_in_place(block, machine.Target.host(), donated)
+    twice = sum(t.size * t.dtype.itemsize for t in (program.in_types[i] for i, _ in pairs))
+    peak = cost.boundary_bytes(program) + context.arena_bytes - twice
     return {
         "flops": total.flops,
         "bytes accessed": total.bytes,
