@@ -262,7 +262,7 @@ class Tape:
         return self.code.builder.load(self._count, typ=self.code.i64)
 
     def append(self) -> list[Any]:
-        """Make room for one more iteration; returns where the first phase leaves its records."""
+        """Make room for one more iteration: where the first phase leaves its records."""
         code, builder = self.code, self.code.builder
         count = self.length()
         room = builder.load(self._room, typ=code.i64)
