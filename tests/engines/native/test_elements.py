@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from engines.native.test_primitives import ULPS, parts
 
+import wengert
 import wengert.numpy as wnp
 from wengert import errors
 from wengert.core import dtypes
@@ -23,8 +24,9 @@ from wengert.core.primitive import all_primitives
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
 from wengert.engines.native.compile import compile_program
-from wengert.engines.native.kernels import classify, group
+from wengert.engines.native.kernels import LoopKernel, classify, group
 from wengert.engines.native.machine import Target
+from wengert.passes.pipeline import optimise
 from wengert.primitives import elementwise, reduce, shape, special, transcendental
 from wengert.primitives.basis import Elementwise, reduce_sum
 from wengert.primitives.cast import Unary, bitcast_convert, optimization_barrier
@@ -37,6 +39,7 @@ from wengert.primitives.random_bits import (
     threefry2x32,
     unit_interval,
 )
+from wengert.primitives.threefry import LAYOUTS
 
 REAL = ("float32", "float64", "float16", "bfloat16")
 WHOLE = ("int8", "uint8", "int16", "int32", "uint32", "int64", "uint64")
@@ -446,3 +449,25 @@ def test_derivatives_in_shape_parameters(dtype, target):
         else:
             what = f"{primitive.name} {params}"
             assert_equal(got, wanted, 1.0, what, operands, coarse=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_random_numbers_in_a_loop_are_part_of_its_kernels(layout, dtype):
+    key = wengert.random.key(7, impl=layout)
+
+    def walk(x, n):
+        z = wengert.random.normal(wengert.random.fold_in(key, n), (33,), dtype)
+        return x + z, z
+
+    def run(x):
+        return wengert.lax.scan(walk, x, wnp.arange(5))
+
+    x = wnp.zeros(33, dtype)
+    program = wengert.make_program(run)(x)
+    (scan,) = (e for e in optimise(program).equations if e.primitive.name == "scan")
+    assert all(isinstance(step, LoopKernel) for step in group(scan.params["body"]).steps)
+    for got, wanted in zip(wengert.jit(run)(x), run(x), strict=True):
+        np.testing.assert_allclose(
+            np.asarray(got, np.float64), np.asarray(wanted, np.float64), rtol=0, atol=1e-2
+        )

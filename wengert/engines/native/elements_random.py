@@ -10,7 +10,7 @@ J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from wengert.core import dtypes
@@ -21,7 +21,6 @@ from wengert.engines.native.elements_memory import round_to_16_bits
 from wengert.engines.native.expressions import Apply
 from wengert.engines.native.math import FUNCTIONS
 from wengert.engines.native.vectors import Vectors
-from wengert.primitives.random_bits import CENTRAL, TAIL
 
 ir = lazy_module("llvmlite.ir")
 
@@ -70,27 +69,6 @@ def unit_floats(v: Vectors, bits: Any, dtype: DType) -> Any:
     return v.sub(number, v.constant(1.0, number))
 
 
-def normal_quantile(v: Vectors, u: Any) -> Any:
-    """sqrt(2) erfinv(u) of float32 lanes, by the eager engine's polynomials.
-
-    M. Giles, "Approximating the erfinv function", GPU Computing Gems (2010).
-    """
-    log = FUNCTIONS["log1p"](v, v.mul(u, v.neg(u)))
-    middle = _polynomial(v, CENTRAL, v.sub(v.constant(-2.5, u), log))
-    root = v.sub(v.sqrt(v.neg(log)), v.constant(3.0, u))
-    end = v.compare("eq", v.fabs(u), v.constant(1.0, u))
-    tail = v.select(end, v.constant(math.inf, u), _polynomial(v, TAIL, root))
-    far = v.compare("le", log, v.constant(-5.0, u))
-    return v.mul(v.mul(v.select(far, tail, middle), u), v.constant(math.sqrt(2.0), u))
-
-
-def _polynomial(v: Vectors, coefficients: Sequence[Any], x: Any) -> Any:
-    total = v.constant(coefficients[0], x)
-    for c in coefficients[1:]:
-        total = v.exact_fma(total, x, v.constant(c, x))
-    return total
-
-
 # -- elements -----------------------------------------------
 
 
@@ -107,11 +85,8 @@ def _unit_interval(v: Vectors, node: Apply, bits: Any) -> Any:
 
 
 def _normal_quantile(v: Vectors, node: Apply, u: Any) -> Any:
-    if v.is_double(u):
-        erf_inv = FUNCTIONS["erf_inv"](v, u)
-        return v.mul(erf_inv, v.constant(math.sqrt(2.0), u))
-    out = normal_quantile(v, u)
-    if node.dtype.itemsize == 4:
+    out = FUNCTIONS["normal_quantile"](v, u)
+    if node.dtype.itemsize > 2:
         return out
     half = round_to_16_bits(v, v.mul(out, v.constant(math.sqrt(0.5), u)), node.dtype)
     return v.mul(half, v.constant(float(node.dtype.type(math.sqrt(2.0))), u))
