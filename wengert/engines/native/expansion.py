@@ -224,6 +224,14 @@ class Expansion:
             node = self.intern(Apply("select", (truth, node, outside()), node.dtype, {}))
         return self.intern(Choose(affine, node, outside())) if affine else node
 
+    def inside(self, index: Index, size: int) -> Index:
+        """A position moved into an array, where it is computed: both sides of its choice are."""
+        if type(index) is tuple:
+            return index
+        return self.integer(
+            "clamp", self.constant(0, INDEX), index, self.constant(size - 1, INDEX)
+        )
+
     def between(self, index: Node, low: int, high: int) -> Node:
         """Whether `low <= index < high`."""
         first = self.intern(Apply("ge", (index, self.constant(low, INDEX)), BOOL, {}))
@@ -330,6 +338,7 @@ def _pad(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
             moved = _between_gaps(e, moved, n, interior + 1, conditions)
         elif low > 0 or high > 0:
             conditions.append((moved, 0, n))
+            moved = e.inside(moved, n)
         place.append(moved)
     return e.where(
         conditions,
@@ -352,7 +361,7 @@ def _between_gaps(
         place = e.integer("floor_divide", node, e.constant(step, INDEX))
     conditions.append((rest, 0, 1))
     conditions.append((place, 0, n))
-    return e.integer("clamp", e.constant(0, INDEX), place, e.constant(n - 1, INDEX))
+    return e.inside(place, n)
 
 
 def _concatenate(e: Expansion, equation: Equation, index: Sequence[Index]) -> Node:
@@ -372,11 +381,12 @@ def _part(
 ) -> Node:
     atom, start, n = parts[-1]
     place = [*index]
-    place[dimension] = e.shifted(index[dimension], 1, -start)
+    moved = e.shifted(index[dimension], 1, -start)
+    place[dimension] = e.inside(moved, n)
     if len(parts) == 1:
         return e.atom(atom, place)
     return e.where(
-        [(place[dimension], 0, n)],
+        [(moved, 0, n)],
         lambda: e.atom(atom, place),
         lambda: _part(e, parts[:-1], index, dimension),
     )
