@@ -287,7 +287,10 @@ def _convert(walk: Rewriter, inputs: Inputs, params: Params, type_: ArrayType) -
     made = walk.made(x, convert)
     if made is not None:
         source = made.inputs[0]
-        if _holds(x.type.dtype, source.type.dtype):
+        # floats outside an integer's range become its ends, integers wrap around
+        wraps = dtypes.is_integer(type_.dtype) and dtypes.is_inexact(x.type.dtype)
+        alike = not wraps or dtypes.is_inexact(source.type.dtype)
+        if alike and _holds(x.type.dtype, source.type.dtype):
             return walk.apply(convert, source, **params)
     made = walk.made(x, iota)
     if made is not None and _holds(type_.dtype, x.type.dtype):
