@@ -65,15 +65,18 @@ class CheckedContext(Context):
 
     Attributes:
       spans: pointer -> (bytes from there on, what it is).
-      origins: pointer in the function of a block -> the base of its buffer there.
-      used: (offset, bytes) of everything in the arena.
+      origins: pointer in the function of a block -> beginnings of buffers there.
+      held: slot on the stack -> pointers that are kept there.
+      slots: what is loaded -> where from.
     """
 
     def __init__(self, module: Any, target: Any) -> None:
         self._base = 0
         super().__init__(module, target)
-        self.spans: dict[Any, tuple[int, Any]] = {}
-        self.origins: dict[Any, Any] = {}
+        self.spans: dict[Any, tuple[Any, Any]] = {}
+        self.origins: dict[Any, list[Any]] = {}
+        self.held: dict[Any, list[Any]] = {}
+        self.slots: dict[Any, Any] = {}
 
     @property
     def base(self) -> int:
@@ -95,7 +98,7 @@ class CheckedContext(Context):
         self.arena_bytes = max(self.arena_bytes, self.base)
         return pointer
 
-    def span(self, code: Code, pointer: Any, nbytes: int, what: Any) -> Any:
+    def span(self, code: Code, pointer: Any, nbytes: Any, what: Any) -> Any:
         """A pointer of its own, which is known to be the beginning of so many bytes."""
         byte = ir.IntType(8)
         pointer = code.builder.gep(pointer, [code.int64(0)], inbounds=True, source_etype=byte)
@@ -111,31 +114,35 @@ class CheckedContext(Context):
         body: Callable[..., None],
     ) -> None:
         """Hand the beginnings of the buffers of captured pointers over, too."""
-        roots = [self.root(v) if isinstance(v.type, ir.PointerType) else None for v in captured]
-        bases = list(dict.fromkeys(r for r in roots if r is not None))
-        sizes = [(self.spans[b], b) if b in self.spans else (_allocated(b), b) for b in bases]
+        roots = {v: self.roots(v) for v in captured if isinstance(v.type, ir.PointerType)}
+        bases = list(dict.fromkeys(r for found in roots.values() for r in found))
 
         def known(inner: Code, block: Any, given: list[Any]) -> None:
             own, there = given[: len(captured)], given[len(captured) :]
-            beginning = dict(zip(bases, there, strict=True))
-            for (size, _), pointer in zip(sizes, there, strict=True):
-                self.spans[pointer] = size
-                if isinstance(pointer, ir.LoadInstr):
-                    table = pointer.operands[0]
-                    while isinstance(table, ir.GEPInstr):
-                        table = table.operands[0]
-                    self.spans[table] = 8 * max(len(given), 1), "captured values"
-            for value, root in zip(own, roots, strict=True):
-                if root is not None and value is not beginning[root]:
-                    self.origins[value] = beginning[root]
+            beginnings = dict(zip(bases, there, strict=True))
+            if inner is not code:
+                for base, pointer in beginnings.items():
+                    self.spans[pointer] = self.size_of(base)
+                self._know_table(given)
+                for value, pointer in zip(captured, own, strict=True):
+                    if value in roots and pointer not in self.spans:
+                        self.origins[pointer] = [beginnings[r] for r in roots[value]]
             body(inner, block, own)
 
         super().parallel(code, name, blocks, [*captured, *bases], known)
 
-    def root(self, pointer: Any) -> Any:
-        """The beginning of the buffer that a pointer was computed from; None if unknown."""
+    def _know_table(self, given: Sequence[Any]) -> None:
+        """The table that captured values are read from, in the function of a block."""
+        for value in given:
+            table = value.operands[0]
+            while isinstance(table, ir.GEPInstr):
+                table = table.operands[0]
+            self.spans[table] = 8 * len(given), "captured values"
+
+    def roots(self, pointer: Any) -> list[Any]:
+        """The beginnings of the buffers that a pointer may belong to; none if unknown."""
         seen: set[Any] = set()
-        found: set[Any] = set()
+        found: dict[Any, None] = {}
         stack = [pointer]
         while stack:
             value = stack.pop()
@@ -143,22 +150,40 @@ class CheckedContext(Context):
                 continue
             seen.add(value)
             if value in self.spans or isinstance(value, ir.AllocaInstr):
-                found.add(value)
+                found[value] = None
             elif value in self.origins:
-                stack.append(self.origins[value])
+                stack.extend(self.origins[value])
             elif isinstance(value, ir.GEPInstr | ir.CastInstr):
                 stack.append(value.operands[0])
             elif isinstance(value, ir.PhiInstr):
                 stack.extend(v for v, _ in value.incomings)
             elif isinstance(value, ir.SelectInstr):
                 stack.extend(value.operands[1:])
+            elif self.slots.get(value) in self.held:
+                stack.extend(self.held[self.slots[value]])
             else:
-                return None
-        return found.pop() if len(found) == 1 else None
+                return []
+        return list(found)
 
-    def size_of(self, root: Any) -> tuple[int, Any]:
+    def hold(self, module: Any) -> None:
+        """Note which pointers are kept in slots on the stack, before checks are put in."""
+        for function in module.functions:
+            for block in function.blocks:
+                for instruction in block.instructions:
+                    if isinstance(instruction, ir.LoadInstr):
+                        self.slots[instruction] = instruction.operands[0]
+                    elif isinstance(instruction, ir.StoreInstr):
+                        value, slot = instruction.operands
+                        if isinstance(slot, ir.AllocaInstr) and _is_pointer(value):
+                            self.held.setdefault(slot, []).append(value)
+
+    def size_of(self, root: Any) -> tuple[Any, Any]:
         """Bytes from the beginning of a buffer on, and what it is."""
         return self.spans.get(root) or _allocated(root)
+
+
+def _is_pointer(value: Any) -> bool:
+    return isinstance(value.type, ir.PointerType) and not isinstance(value, ir.Constant)
 
 
 def _allocated(slot: Any) -> tuple[int, Any]:
@@ -194,12 +219,14 @@ class Instrumenter:
         self.unknown: list[str] = []
         self._builder: Any = None
         self._i64, self._pointer = ir.IntType(64), ir.PointerType()
-        self._check = self._check_function()
+        self._inside = self._inside_function()
+        self._redirected = self._redirect_function()
 
     def run(self) -> None:
         """Check every access of every function."""
+        self.context.hold(self.module)
         for function in list(self.module.functions):
-            if function.is_declaration or function is self._check:
+            if function.is_declaration or function in (self._inside, self._redirected):
                 continue
             for block in function.blocks:
                 for instruction in list(block.instructions):
@@ -250,8 +277,8 @@ class Instrumenter:
     def _lanes(self, instruction: Any, pointers: Any, mask: Any, type_: Any) -> None:
         """Each lane that counts for itself."""
         builder, size = self._builder, _bytes(type_.element)
-        root = self._root(instruction, pointers)
-        if root is None:
+        roots = self._roots(instruction, pointers)
+        if not roots:
             return
         moved = pointers
         for lane in range(type_.count):
@@ -260,7 +287,7 @@ class Instrumenter:
             pointer = builder.extract_element(pointers, at)
             pointer.type = self._pointer
             count = builder.select(counts, self._number(size), self._number(0))
-            pointer = self._checked(instruction, root, pointer, count)
+            pointer = self._checked(instruction, roots, pointer, count)
             kind = moved.type
             moved = builder.insert_element(moved, pointer, at)
             moved.type = kind
@@ -271,10 +298,10 @@ class Instrumenter:
         builder = self._builder
         count = nbytes
         for pointer in pointers:
-            root = self._root(instruction, pointer)
-            if root is None:
+            roots = self._roots(instruction, pointer)
+            if not roots:
                 continue
-            checked = self._checked(instruction, root, pointer, nbytes)
+            checked = self._checked(instruction, roots, pointer, nbytes)
             same = builder.icmp_unsigned(
                 "==", builder.ptrtoint(checked, self._i64), builder.ptrtoint(pointer, self._i64)
             )
@@ -287,47 +314,66 @@ class Instrumenter:
         self, instruction: Any, pointer: Any, at: Any, count: Any, back: Any = None
     ) -> None:
         """Let an access go where the check says; `back` is how far `at` is ahead of it."""
-        root = self._root(instruction, pointer)
-        if root is None:
+        roots = self._roots(instruction, pointer)
+        if not roots:
             return
-        checked = self._checked(instruction, root, at, count)
+        checked = self._checked(instruction, roots, at, count)
         if back is not None:
             builder = self._builder
             minus = builder.sub(self._number(0), back)
             checked = builder.gep(checked, [minus], source_etype=ir.IntType(8))
         instruction.replace_usage(pointer, checked)
 
-    def _root(self, instruction: Any, pointer: Any) -> Any:
-        root = self.context.root(pointer)
-        if root is None:
+    def _roots(self, instruction: Any, pointer: Any) -> list[Any]:
+        roots = self.context.roots(pointer)
+        if not roots:
             self.unknown.append(str(instruction).strip())
-        return root
+        return roots
 
-    def _checked(self, instruction: Any, root: Any, pointer: Any, count: Any) -> Any:
-        size, what = self.context.size_of(root)
-        label = getattr(what, "type", what)
-        self.sites.append(f"{label} ({size} bytes): {str(instruction).strip()}")
+    def _checked(self, instruction: Any, roots: list[Any], pointer: Any, count: Any) -> Any:
+        """The pointer, if an access there is inside one of the buffers."""
+        builder, inside, labels = self._builder, None, []
+        for root in roots:
+            size, what = self.context.size_of(root)
+            labels.append(f"{getattr(what, 'type', what)} ({size} bytes)")
+            size = self._number(size) if isinstance(size, int) else size
+            one = builder.call(self._inside, [root, size, pointer, count])
+            inside = one if inside is None else builder.or_(inside, one)
+        self.sites.append(f"{' or '.join(labels)}: {str(instruction).strip()}")
         site = self._number(len(self.sites) - 1)
-        args = [root, self._number(size), pointer, count, site]
-        return self._builder.call(self._check, args)
+        return builder.call(self._redirected, [inside, roots[0], pointer, count, site])
 
     def _number(self, n: int) -> Any:
         return ir.Constant(self._i64, n)
 
-    def _check_function(self) -> Any:
-        """`pointer check(base, size, pointer, count, site)`: the pointer, or a dummy."""
-        types = [self._pointer, self._i64, self._pointer, self._i64, self._i64]
-        function = ir.Function(self.module, ir.FunctionType(self._pointer, types), "check")
+    def _function(self, name: str, result: Any, types: Sequence[Any]) -> Any:
+        function = ir.Function(self.module, ir.FunctionType(result, types), name)
         function.linkage = "internal"
-        base, size, pointer, count, site = function.args
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+    def _inside_function(self) -> Any:
+        """`i1 inside(base, size, pointer, count)`."""
+        types = [self._pointer, self._i64, self._pointer, self._i64]
+        function, builder = self._function("inside", ir.IntType(1), types)
+        base, size, pointer, count = function.args
+        offset = self._offset(builder, base, pointer)
+        after = builder.icmp_signed(">=", offset, self._number(0))
+        before = builder.icmp_signed("<=", builder.add(offset, count), size)
+        none = builder.icmp_signed("==", count, self._number(0))
+        builder.ret(builder.or_(none, builder.and_(after, before)))
+        return function
+
+    def _offset(self, builder: Any, base: Any, pointer: Any) -> Any:
         first = builder.ptrtoint(base, self._i64)
-        offset = builder.sub(builder.ptrtoint(pointer, self._i64), first)
-        before = builder.icmp_signed("<", offset, self._number(0))
-        behind = builder.icmp_signed(">", builder.add(offset, count), size)
-        some = builder.icmp_signed("!=", count, self._number(0))
-        bad = builder.and_(some, builder.or_(before, behind))
-        with builder.if_then(bad, likely=False):
+        return builder.sub(builder.ptrtoint(pointer, self._i64), first)
+
+    def _redirect_function(self) -> Any:
+        """`pointer redirect(inside, base, pointer, count, site)`: the pointer, or a dummy."""
+        types = [ir.IntType(1), self._pointer, self._pointer, self._i64, self._i64]
+        function, builder = self._function("redirect", self._pointer, types)
+        inside, base, pointer, count, site = function.args
+        with builder.if_then(builder.not_(inside), likely=False):
+            offset = self._offset(builder, base, pointer)
             place = builder.inttoptr(self._number(self.report), self._pointer)
             for i, value in enumerate((self._number(1), site, offset, count)):
                 at = builder.gep(place, [self._number(i)], source_etype=self._i64)

@@ -108,7 +108,7 @@ class Context:
         """The arena above what is in use, for the variables of a block."""
         return Arena(self.base)
 
-    def span(self, code: Code, pointer: Any, nbytes: int, what: Any) -> Any:
+    def span(self, code: Code, pointer: Any, nbytes: Any, what: Any) -> Any:
         """The pointer; where accesses are checked, so many bytes belong to it."""
         del code, nbytes, what
         return pointer

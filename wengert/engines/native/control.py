@@ -272,11 +272,13 @@ class Tape:
                 size = builder.mul(more, code.int64(self.slot))
                 before = builder.load(self._memory, typ=code.pointer_type)
                 memory = code.call("memory.allocate", code.pointer_type, [size])
+                memory = code.context.span(code, memory, size, "a tape")
                 missing = builder.icmp_unsigned(
                     "==", builder.ptrtoint(memory, code.i64), code.int64(0)
                 )
                 self.writer.context.leave_if(code, missing, FAILED)
                 used = builder.mul(count, code.int64(self.slot))
+                before = code.context.span(code, before, used, "a tape")
                 code.call("libc.memcpy", code.pointer_type, [memory, before, used])
                 code.call("memory.release", ir.VoidType(), [before])
                 builder.store(memory, self._memory)
