@@ -195,7 +195,9 @@ class Draft:
 
     def required(self, name: str, atoms: Sequence[Atom], **params: Any) -> list[Variable]:
         """The results of an equation that cannot be refused."""
+        most, self.most = self.most, 1 << 40  # the size has been agreed to
         out = self.apply(primitive(name), atoms, **params)
+        self.most = most
         assert out is not None, f"{name} refuses {[a.type for a in atoms]}, {params}"
         return out
 

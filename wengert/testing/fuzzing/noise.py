@@ -26,8 +26,10 @@ _RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {
     "complex_abs": 2.0,
     "random_gamma_grad": 16.0,
 }
+#: Differences of functions of the argument and of its mirror image.
+_REFLECTED = dict.fromkeys(("lgamma", "digamma"), 4.0)
 #: The same, in units of the operands where these are greater: sums inside may cancel.
-_CANCELLING = {"sinc": 4.0, "logaddexp": 8.0, "logaddexp2": 8.0}
+_CANCELLING = {"sinc": 4.0, "logaddexp": 8.0, "logaddexp2": 8.0, **_REFLECTED}
 #: Sums of terms or products in another order: units in the last place of every operand.
 _OPERANDS = {
     "reduce_sum": 2.0,
@@ -40,6 +42,7 @@ _OPERANDS = {
     "reduce_window_sum": 4.0,
     "overlap_add": 4.0,
     "cumlogsumexp": 8.0,
+    "sinc": 1.0,
 }
 #: The same where terms are mixed first: units of the greatest element of every operand.
 _NORMWISE = {
@@ -69,6 +72,8 @@ _EITHER_ZERO = frozenset(
     "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
     "scatter_min reduce_window_max reduce_window_min".split()
 )
+#: They see the sign of NaN, which no other operation defines.
+_SEES_NAN = frozenset("signbit copysign bitcast_convert".split())
 #: Complex functions: units of the absolute value. Sums and copies are exact.
 _COMPLEX = 4.0
 _EXACT_COMPLEX = frozenset(
@@ -131,22 +136,22 @@ class Noise(Primitive):
         return x
 
 
-class EitherZero(Primitive):
-    """Zeros get a sign at random; not among `all_primitives()`."""
+class EitherSign(Primitive):
+    """Zeros or NaNs get a sign at random; not among `all_primitives()`."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
 
-    def compute(self, x: Any) -> Any:
+    def compute(self, x: Any, zeros: bool) -> Any:
         signs = np.where(self.rng.random(np.shape(x)) < 0.5, -1, 1).astype(x.dtype)
-        return np.where(x == 0, x * signs, x)[()]
+        return np.where(x == 0 if zeros else np.isnan(x), np.copysign(x, signs), x)[()]
 
-    def type_rule(self, x: Any) -> Any:
+    def type_rule(self, x: Any, zeros: bool) -> Any:
         return x
 
 
 noise = Noise()
-either_zero = EitherZero()
+either_sign = EitherSign()
 
 
 def _beyond(x: Any, dtype: Any) -> Any:
@@ -208,7 +213,9 @@ class _Writer:
         inputs = equation.inputs
         if name in _OPERANDS or name in _NORMWISE or name in _SPECIAL:
             inputs = self._moved(equation)
-        moved = inputs is not equation.inputs
+        elif name in _SEES_NAN and arrays:
+            inputs = self._with_any_nan(equation)
+        moved = inputs is not equation.inputs and name not in _SEES_NAN
         after = [_after(name, v, arrays, moved) for v in equation.outputs]
         targets = [
             v if a is None else Variable(v.type)
@@ -258,6 +265,17 @@ class _Writer:
         same = all(a is b for a, b in zip(equation.inputs, moved, strict=True))
         return equation.inputs if same else tuple(moved)
 
+    def _with_any_nan(self, equation: Equation) -> tuple[Atom, ...]:
+        """Operands in which NaNs have any sign."""
+        changed: list[Atom] = []
+        for atom in equation.inputs:
+            changed.append(atom)
+            if isinstance(atom, Variable) and dtypes.is_floating(atom.type.dtype):
+                target = Variable(ArrayType(atom.type.shape, atom.type.dtype))
+                self._add(either_sign, [atom], target, {"zeros": False})
+                changed[-1] = target
+        return tuple(changed)
+
     def _add(
         self, primitive: Primitive, sources: Sequence[Atom], target: Variable, params: Any
     ) -> None:
@@ -279,5 +297,5 @@ def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -
     if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
         units = max(units, _COMPLEX)
     if units:
-        return noise, [], {"units": units, "floor": name in _SPECIAL}
-    return (either_zero, [], {}) if name in _EITHER_ZERO else None
+        return noise, [], {"units": units, "floor": name in _SPECIAL or name == "integer_pow"}
+    return (either_sign, [], {"zeros": True}) if name in _EITHER_ZERO else None

@@ -174,9 +174,10 @@ def _explained(x: Any, y: Any, runs: Sequence[Any], margin: float) -> Any:
     others = np.stack([np.asarray(r) for r in runs]) if runs else x[None]
     if not dtypes.is_inexact(x.dtype):
         return np.any(others != x, axis=0)
-    if x.dtype.kind == "c":
+    if x.dtype.kind == "c":  # infinite numbers have parts of any kind
+        infinite = ~np.isfinite(x) & ~np.isfinite(y)
         x, y, others = (np.stack([a.real, a.imag], -1) for a in (x, y, others))
-        return np.all(_near(x, y, others, margin), axis=-1)
+        return infinite | np.all(_near(x, y, others, margin), axis=-1)
     return _near(x, y, others, margin)
 
 
