@@ -191,7 +191,7 @@ def test_the_error_teaches():
     with pytest.raises(RuntimeError) as caught:
         x + 1
     text = str(caught.value)
-    for part in ("donated to <lambda>", "test_donation.py", "# the call", "x = step(x)"):
+    for part in ("donated to <lambda>", "test_donation_rules.py", "# the call", "x = step(x)"):
         assert part in text
 
 
