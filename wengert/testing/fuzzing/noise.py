@@ -16,6 +16,7 @@ import numpy as np
 
 from wengert.core import dtypes
 from wengert.core.array import ArrayType
+from wengert.core.interpreter import Params
 from wengert.core.primitive import Primitive
 from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.math import FUNCTIONS
@@ -89,9 +90,10 @@ class Noise(Primitive):
     """Values moved at random by some units in the last place; not among `all_primitives()`.
 
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
-    of all values. Beyond `limit` sums may overflow: such values may be infinite. So may all
-    where a product of several overflows, or be zeros where one underflows. With `subnormal`
-    numbers below the normal ones are confused; with `floor` results may be off by such.
+    of all values. Beyond `limit` sums may overflow: such values may be infinite (or zero, as
+    `beyond` says). So may all where a product along axes overflows, or be zeros where one
+    underflows. With `subnormal` numbers below the normal ones are confused; with `floor`
+    results may be off by such.
     """
 
     def __init__(self) -> None:
@@ -104,7 +106,8 @@ class Noise(Primitive):
         units: float,
         norm: bool = False,
         limit: float = np.inf,
-        product: bool = False,
+        beyond: float = np.inf,
+        product: tuple[int, ...] | None = None,
         subnormal: bool = False,
         floor: bool = False,
     ) -> Any:
@@ -124,9 +127,9 @@ class Noise(Primitive):
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
         chosen = self.rng.random(wide.shape) < 0.5
-        kept = np.where((np.abs(wide) > limit) & chosen, wide * np.inf, kept)
+        kept = np.where((np.abs(wide) > limit) & chosen, wide * beyond, kept)
         if product:
-            kept = np.where(chosen, kept * _beyond(wide, x.dtype), kept)
+            kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
         if subnormal:
             small = (wide != 0) & (np.abs(wide) < tiny)
             kept = np.where(small, tiny * self.rng.uniform(-1, 1, wide.shape), kept)
@@ -154,16 +157,15 @@ noise = Noise()
 either_sign = EitherSign()
 
 
-def _beyond(x: Any, dtype: Any) -> Any:
+def _beyond(x: Any, axes: tuple[int, ...], dtype: Any) -> Any:
     """Infinity for factors of a product that overflows, 0 for one that underflows, else 1."""
-    size = np.abs(x[np.isfinite(x) & (x != 0)])
-    wide = dtypes.real_dtype(dtype).itemsize == 8
-    most = 308.0 if wide else 38.0
-    if np.sum(np.log10(np.maximum(size, 1.0))) > most:
-        return np.where(np.abs(x) > 1, np.inf, 1.0)
-    if np.sum(np.log10(np.minimum(size, 1.0))) < -most:
-        return np.where(np.abs(x) < 1, 0.0, 1.0)
-    return 1.0
+    size = np.abs(x)
+    digits = np.log10(np.where(np.isfinite(size) & (size > 0), size, 1.0))
+    most = 308.0 if dtypes.real_dtype(dtype).itemsize == 8 else 38.0
+    over = np.sum(np.maximum(digits, 0.0), axis=axes, keepdims=True) > most
+    under = np.sum(np.minimum(digits, 0.0), axis=axes, keepdims=True) < -most
+    factors = np.where(over & (size > 1), np.inf, 1.0)
+    return np.where(~over & under & (size < 1), 0.0, factors)
 
 
 def _finite_size(x: Any) -> Any:
@@ -246,10 +248,9 @@ class _Writer:
         sizes = [a.type.size for a in equation.inputs if isinstance(a, Variable)]
         terms = max(1, *sizes)
         units = (_OPERANDS | _NORMWISE | _SPECIAL)[name]
-        how = {
+        how: Params = {
             "units": units * max(1.0, (terms / _FEW_TERMS) ** 0.5),
             "norm": name in _NORMWISE,
-            "product": name in _PRODUCTS,
             "subnormal": name in _SPECIAL,
         }
         moved: list[Atom] = []
@@ -259,6 +260,8 @@ class _Writer:
                 target = Variable(ArrayType(atom.type.shape, atom.type.dtype))
                 wide = dtypes.real_dtype(atom.type.dtype).itemsize == 8
                 most = (1.7e308 if wide else 3.4e38) / terms
+                how["product"] = _axes(equation, atom) if name in _PRODUCTS else None
+                how["beyond"] = 0.0 if name == "sinc" else np.inf
                 how["limit"] = most**0.5 if name in _NORMWISE else most
                 self._add(noise, [atom], target, how)
                 moved[-1] = target
@@ -281,6 +284,15 @@ class _Writer:
     ) -> None:
         self.changed = True
         self.equations.append(Equation(primitive, sources, [target], dict(params)))
+
+
+def _axes(equation: Equation, operand: Variable) -> tuple[int, ...]:
+    """The dimensions along which an equation multiplies the elements of an operand."""
+    params = equation.params
+    if "axis" in params:
+        return (params["axis"],)
+    reduces = equation.primitive.name == "reduce_prod"
+    return params["axes"] if reduces else tuple(range(operand.type.ndim))
 
 
 def _rounds(variable: Variable) -> bool:

@@ -185,17 +185,16 @@ def _near(x: Any, y: Any, others: Any, margin: float) -> Any:
     with np.errstate(all="ignore"):
         wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
         wide = others.astype(np.float64)
-        spread = np.max(np.abs(wide - wide_x), axis=0, initial=0.0)
-        unstable = ~np.all(np.isfinite(wide), axis=0) & ~np.all(
-            (wide == wide_x) | (np.isnan(wide) & np.isnan(wide_x)), axis=0
-        )
+        differs = ~((wide == wide_x) | (np.isnan(wide) & np.isnan(wide_x)))
+        finite = np.isfinite(wide) & np.isfinite(wide_x)
+        unstable = np.any(differs & ~finite, axis=0)
+        distance = np.where(differs & finite, np.abs(wide - wide_x), 0.0)
+        spread = np.max(distance, axis=0, initial=0.0)
         same = (wide_x == wide_y) | (np.isnan(wide_x) & np.isnan(wide_y))
-        signs = np.signbit(x) == np.signbit(y)
-        return (
-            unstable
-            | (same & (signs | (spread > 0)))
-            | (np.abs(wide_x - wide_y) <= margin * spread)
-        )
+        signs = np.any(np.signbit(others) != np.signbit(x), axis=0)
+        signs |= np.signbit(x) == np.signbit(y)
+        near = np.abs(wide_x - wide_y) <= margin * spread
+    return unstable | (same & (signs | (spread > 0))) | (near & ~same)
 
 
 # -- ways -----------------------------------------------

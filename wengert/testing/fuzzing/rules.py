@@ -63,7 +63,9 @@ def samples(operation: Primitive) -> list[Any]:
 
 
 #: Iterations that take long at arguments that nobody has: drawn with their samples only.
-_SLOW = frozenset("betainc_grad igamma_grad_a random_gamma_grad random_gamma".split())
+_SLOW = frozenset(
+    "betainc betainc_grad igamma igammac igamma_grad_a random_gamma_grad random_gamma".split()
+)
 #: Elementwise, with parameters or operands that have to fit each other.
 _PARTICULAR = frozenset("ldexp unit_interval threefry2x32 complex".split())
 #: Cheap and exact operations, of which most programs mainly consist.
