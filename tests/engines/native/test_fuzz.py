@@ -204,3 +204,43 @@ def test_errors_are_found_without_warnings():
 def test_bfloat16_literals():
     x = np.array([0.5, -1.0, 3.0], bfloat16)
     check_function(lambda x: [x * 0.1, wnp.maximum(x, 0.3)], [x])
+
+
+def test_integers_that_pass_through_floats_saturate():
+    x = np.array([-1606859008, 300, -5, 2**31 - 1], i32)
+    for wide in (np.float64, np.float32):
+        for narrow in (np.int8, np.uint8, np.int16, np.uint32, np.int64):
+            dtypes = np.dtype(wide), np.dtype(narrow)
+            through = lambda x, d=dtypes: [
+                p("convert")(p("convert")(x, dtype=d[0]), dtype=d[1])
+            ]
+            check_function(through, [x])
+
+
+@pytest.mark.parametrize("engine", ["native", "baseline", "checked"])
+def test_choices_by_computed_positions_read_inside_arrays(engine):
+    x, y = np.arange(16.0), np.arange(40.0)
+    at = np.arange(0, 56, 5).astype(i32)
+    joined = lambda x, y, i: [p("gather")(wnp.concatenate([x, y]), i, axes=(0,), mode="fill")]
+    check_function(joined, [x, y, at], engine=engine)
+    padded = lambda x, y, i: [
+        p("dynamic_slice")(
+            wnp.pad(x.reshape(4, 4), ((20, 300), (2, 2))), i[1], i[0], slice_sizes=s
+        )
+        for s in ((9, 3), (40, 8))
+    ]
+    check_function(padded, [x, y, at], engine=engine)
+
+
+def test_positions_in_the_part_that_is_not_chosen_are_no_error():
+    """A slice that is moved, with padding around it, at positions of a batch."""
+    first, filler = Array(np.int64(-4)), Array(np.int16(-4))
+
+    def function(x, i, j):
+        moved = p("dynamic_slice")(x, first, i, slice_sizes=(2, 2), mode="clip")
+        padded = p("pad")(moved, filler, padding_config=((0, 3, 0), (0, 0, 0)))
+        return [p("gather")(padded, j, i[None], axes=(1, 0), mode="fill", fill_value=1)]
+
+    values = [np.zeros((2, 2), np.int16), np.int64(0), np.array([0, 2], i32)]
+    for way in ("plain", "batched"):
+        check_function(function, values, way)
