@@ -25,7 +25,6 @@ from wengert.engines.native.math import FUNCTIONS
 _RESULT = dict.fromkeys(FUNCTIONS, 4.0) | {
     "integer_pow": 2.0,
     "complex_abs": 2.0,
-    "random_gamma_grad": 16.0,
 }
 #: Differences of functions of the argument and of its mirror image.
 _REFLECTED = dict.fromkeys(("lgamma", "digamma"), 4.0)
@@ -64,7 +63,8 @@ _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split(
 _SPECIAL = dict.fromkeys(
     (
         "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile "
-        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
+        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc "
+        "igamma_grad_a betainc_grad random_gamma_grad"
     ).split(),
     2.0,
 )
@@ -93,7 +93,7 @@ class Noise(Primitive):
     of all values. Beyond `limit` sums may overflow: such values may be infinite (or zero, as
     `beyond` says). So may all where a product along axes overflows, or be zeros where one
     underflows. With `subnormal` numbers below the normal ones are confused; with `floor`
-    results may be off by such.
+    results may be off by such; with `zeros` they have any sign.
     """
 
     def __init__(self) -> None:
@@ -110,6 +110,7 @@ class Noise(Primitive):
         product: tuple[int, ...] | None = None,
         subnormal: bool = False,
         floor: bool = False,
+        zeros: bool = False,
     ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
         size = _finite_size(wide)
@@ -133,6 +134,8 @@ class Noise(Primitive):
         if subnormal:
             small = (wide != 0) & (np.abs(wide) < tiny)
             kept = np.where(small, tiny * self.rng.uniform(-1, 1, wide.shape), kept)
+        if zeros:
+            kept = np.where((kept == 0) & chosen, -kept, kept)
         return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
@@ -309,5 +312,6 @@ def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -
     if dtypes.is_complex(variable.type.dtype) and name not in _EXACT_COMPLEX:
         units = max(units, _COMPLEX)
     if units:
-        return noise, [], {"units": units, "floor": name in _SPECIAL or name == "integer_pow"}
+        floor = name in _SPECIAL or name == "integer_pow"
+        return noise, [], {"units": units, "floor": floor, "zeros": moved}
     return (either_sign, [], {"zeros": True}) if name in _EITHER_ZERO else None
