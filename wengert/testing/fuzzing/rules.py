@@ -222,7 +222,8 @@ def _concatenate(draft: Draft) -> None:
         shape = list(x.type.shape)
         if draft.chance(0.5):
             shape[dimension] = draft.choice([*draft.sizes, 1])
-        atoms.append(draft.operand(tuple(shape), x.type.dtype))
+        if math.prod(shape) <= draft.most:
+            atoms.append(draft.operand(tuple(shape), x.type.dtype))
     order = draft.rng.permutation(len(atoms))
     draft.apply(primitive("concatenate"), [atoms[i] for i in order], dimension=dimension)
 
