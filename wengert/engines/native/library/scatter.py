@@ -493,10 +493,18 @@ def emit_winners(
     positions.each(code, mark)
 
 
+def _has_positions(equation: Equation) -> bool:
+    """Whether every index is read; NumPy checks also those that broadcast to nothing."""
+    moved = 1 if equation.primitive.name == "gather" else 2
+    types = [a.type for a in equation.inputs[moved:]]
+    return 0 not in joint_shape(types) or not any(t.size for t in types)
+
+
 def _real_or_moved(equation: Equation) -> bool:
     name = equation.primitive.name
     kind = dtypes.kind(equation.outputs[0].type.dtype)
-    return kind != "c" or name in ("scatter", "scatter_add")
+    real = kind != "c" or name in ("scatter", "scatter_add")
+    return real and _has_positions(equation)
 
 
 OPERATIONS = {
@@ -507,4 +515,4 @@ OPERATIONS = {
     "slice_positions": emit_slice_positions,
     "scatter_winners": emit_winners,
 }
-SUPPORTS = dict.fromkeys(COMBINE, _real_or_moved)
+SUPPORTS = {**dict.fromkeys(COMBINE, _real_or_moved), "gather": _has_positions}
