@@ -64,10 +64,12 @@ def samples(operation: Primitive) -> list[Any]:
 
 #: Iterations that take long at arguments that nobody has: drawn with their samples only.
 _SLOW = frozenset(
-    "betainc betainc_grad igamma igammac igamma_grad_a random_gamma_grad random_gamma".split()
+    "betainc betainc_grad igamma igammac igamma_grad_a random_gamma_grad random_gamma zeta "
+    "polygamma".split()
 )
-#: Elementwise, with parameters or operands that have to fit each other.
-_PARTICULAR = frozenset("ldexp unit_interval threefry2x32 complex".split())
+#: Elementwise, with parameters or operands that have to fit each other, or zeros that SciPy
+#: misses.
+_PARTICULAR = frozenset("ldexp unit_interval threefry2x32 complex sinc".split())
 #: Cheap and exact operations, of which most programs mainly consist.
 _COMMON = (
     "add mul sub div neg abs maximum minimum select eq lt ge square sqrt sign floor "
