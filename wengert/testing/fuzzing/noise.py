@@ -63,11 +63,12 @@ _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split(
 _SPECIAL = dict.fromkeys(
     (
         "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile "
-        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc "
-        "igamma_grad_a betainc_grad random_gamma_grad"
+        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
     ).split(),
     2.0,
 )
+#: Derivatives of these in a parameter are sums of many terms.
+_SPECIAL |= dict.fromkeys("igamma_grad_a betainc_grad random_gamma_grad".split(), 16.0)
 #: Of two zeros either one may be the greater.
 _EITHER_ZERO = frozenset(
     "maximum minimum fmax fmin clamp reduce_max reduce_min cummax cummin scatter_max "
@@ -90,8 +91,8 @@ class Noise(Primitive):
     """Values moved at random by some units in the last place; not among `all_primitives()`.
 
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
-    of all values. Beyond `limit` sums may overflow: such values may be infinite (or zero, as
-    `beyond` says). So may all where a product along axes overflows, or be zeros where one
+    of all values. Beyond `limit` sums may overflow, or not where products are fused: such
+    values may be infinite or zero. So may all where a product along axes overflows, or be zeros where one
     underflows. With `subnormal` numbers below the normal ones are confused; with `floor`
     results may be off by such; with `zeros` they have any sign.
     """
@@ -106,7 +107,6 @@ class Noise(Primitive):
         units: float,
         norm: bool = False,
         limit: float = np.inf,
-        beyond: float = np.inf,
         product: tuple[int, ...] | None = None,
         subnormal: bool = False,
         floor: bool = False,
@@ -128,7 +128,9 @@ class Noise(Primitive):
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
         chosen = self.rng.random(wide.shape) < 0.5
-        kept = np.where((np.abs(wide) > limit) & chosen, wide * beyond, kept)
+        over = np.abs(wide) > limit
+        kept = np.where(over & chosen, wide * np.inf, kept)
+        kept = np.where(over & (self.rng.random(wide.shape) < 0.3), 0.0, kept)
         if product:
             kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
         if subnormal:
@@ -264,7 +266,6 @@ class _Writer:
                 wide = dtypes.real_dtype(atom.type.dtype).itemsize == 8
                 most = (1.7e308 if wide else 3.4e38) / terms
                 how["product"] = _axes(equation, atom) if name in _PRODUCTS else None
-                how["beyond"] = 0.0 if name == "sinc" else np.inf
                 how["limit"] = most**0.5 if name in _NORMWISE else most
                 self._add(noise, [atom], target, how)
                 moved[-1] = target
