@@ -225,7 +225,7 @@ class Expansion:
         return self.intern(Choose(affine, node, outside())) if affine else node
 
     def inside(self, index: Index, size: int) -> Index:
-        """A position moved into an array, where it is computed: both sides of its choice are."""
+        """A position moved into an array, where it is computed, as both sides of a choice are."""
         if type(index) is tuple:
             return index
         return self.integer(
@@ -373,6 +373,8 @@ def _concatenate(e: Expansion, equation: Equation, index: Sequence[Index]) -> No
         if n:
             parts.append((atom, start, n))
         start += n
+    if not parts:  # there is no point at which it could be read
+        return e.constant(0, equation.outputs[0].type.dtype)
     return _part(e, parts, list(index), dimension)
 
 
