@@ -225,7 +225,7 @@ class Expansion:
         return self.intern(Choose(affine, node, outside())) if affine else node
 
     def inside(self, index: Index, size: int) -> Index:
-        """A position moved into an array, where it is computed, as both sides of a choice are."""
+        """A position moved into an array, where it is computed on both sides of a choice."""
         if type(index) is tuple:
             return index
         return self.integer(
