@@ -319,7 +319,7 @@ class MaskedMul(Linear):
         product = x * y
         if not np.isnan(product).any():  # as zero times infinity would be
             return product
-        return np.where(x == 0, product.dtype.type(0), product)[()]
+        return np.where((x == 0) & np.isnan(product), product.dtype.type(0), product)[()]
 
     def type_rule(self, x: Any, y: Any) -> Any:
         return mul.type_rule(x, y)

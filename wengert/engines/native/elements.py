@@ -336,7 +336,7 @@ def converted(v: Vectors, x: Any, source: Any, target: Any) -> Any:
         return _to_integer(v, x, target)
     if after == "f":
         build = v.builder.sitofp if before == "i" else v.builder.uitofp
-        if target.itemsize == 2 and source.itemsize >= 4:  # one rounding: float64 is exact here
+        if target == np.float16 and source.itemsize >= 4:  # one rounding: float64 is exact here
             wide = build(x, v.vector_of(ir.DoubleType()))
             return narrowed(v, wide, target)
         return build(x, type_)

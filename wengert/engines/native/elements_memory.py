@@ -60,8 +60,11 @@ def from_memory(v: Vectors, x: Any, dtype: Any) -> Any:
 
 
 def narrowed(v: Vectors, x: Any, target: Any) -> Any:
-    """float64 lanes as float32, or as lanes of 16 bits before these are rounded."""
-    return v.narrow(_rounded_to_odd(v, x) if target.itemsize == 2 else x)
+    """float64 lanes as float32, or as lanes of 16 bits before these are rounded.
+
+    NumPy rounds to float16 once, and to bfloat16 by way of float32.
+    """
+    return v.narrow(_rounded_to_odd(v, x) if target == np.float16 else x)
 
 
 def _rounded_to_odd(v: Vectors, x: Any) -> Any:
