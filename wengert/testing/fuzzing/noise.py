@@ -63,7 +63,7 @@ _PRODUCTS = frozenset("reduce_prod cumprod scatter_mul linear_recurrence".split(
 _SPECIAL = dict.fromkeys(
     (
         "lgamma gamma digamma betaln zeta polygamma ndtr log_ndtr ndtri normal_quantile "
-        "erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
+        "erf erfc erf_inv erfcx expi exp1 expn spence bessel_i bessel_ie igamma igammac betainc"
     ).split(),
     2.0,
 )
@@ -92,7 +92,7 @@ class Noise(Primitive):
 
     Units are those of the greatest of a value and its `others`, or with `norm` of the greatest
     of all values. Beyond `limit` sums may overflow, or not where products are fused: such
-    values may be infinite or zero. So may all where a product along axes overflows, or be zeros where one
+    values may be infinite or zero. So may all where a product along axes overflows or
     underflows. With `subnormal` numbers below the normal ones are confused; with `floor`
     results may be off by such; with `zeros` they have any sign.
     """
@@ -130,7 +130,8 @@ class Noise(Primitive):
         chosen = self.rng.random(wide.shape) < 0.5
         over = np.abs(wide) > limit
         kept = np.where(over & chosen, wide * np.inf, kept)
-        kept = np.where(over & (self.rng.random(wide.shape) < 0.3), 0.0, kept)
+        gone = self.rng.random(wide.shape) < self.rng.choice((0.1, 0.5, 1.0))
+        kept = np.where(over & gone, 0.0, kept)
         if product:
             kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
         if subnormal:
