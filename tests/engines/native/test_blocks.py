@@ -57,11 +57,12 @@ def test_memory_is_used_again():
             x = wnp.sort(x) + 1.0
         return [x]
 
-    assert compiled(chain, X).arena_bytes < 5 * X.nbytes
+    few = compiled(lambda x: [wnp.sort(wnp.sort(x) + 1.0)], X).arena_bytes
+    assert compiled(chain, X).arena_bytes <= few + X.nbytes
 
 
 def test_small_values_need_no_arena():
-    assert compiled(lambda x: [wnp.sort(x + 1) * 2], np.ones(5)).arena_bytes == 0
+    assert compiled(lambda x: [wnp.cumsum(x + 1) * 2], np.ones(5)).arena_bytes == 0
 
 
 # -- results ---------------------------------------------------------------------------------

@@ -244,3 +244,35 @@ def test_positions_in_the_part_that_is_not_chosen_are_no_error():
     values = [np.zeros((2, 2), np.int16), np.int64(0), np.array([0, 2], i32)]
     for way in ("plain", "batched"):
         check_function(function, values, way)
+
+
+@pytest.mark.parametrize("narrow", [np.int32, np.int16, np.int8, np.uint8])
+@pytest.mark.parametrize("wide", [np.int64, np.int32])
+def test_single_lanes_that_are_narrowed(wide, narrow):
+    """LLVM makes a store of the wide element of a masked store of one truncated lane."""
+    convert = lambda x: p("convert")(x, dtype=np.dtype(narrow))
+    for n in (1, 9, 17, 33):
+        x, y = np.ones((17, 2), wide), np.full((n, 17), 2, wide)
+        function = lambda x, y: [
+            convert(wnp.concatenate([x[:, :1], x, x[:, 1:]], axis=1)),
+            convert(y.T),
+            convert(wnp.concatenate([y, y + 1, y[:1]], axis=0)),
+        ]
+        check_function(function, [x, y], engine="checked")
+        check_function(function, [x, y])
+
+
+def test_conversions_to_bfloat16_round_as_numpy_does():
+    """By way of float32, so some are rounded twice."""
+    half = np.array([18.8125, 18.8125 + 1e-9, 18.8125 - 1e-9, 18.81251, np.nan])
+    whole = (2**30 + 2**22 + np.arange(-1, 2)).astype(np.int64)
+    for x in (half, half + 0j, whole, whole.astype(i32), half.astype(np.float32)):
+        for dtype in (np.dtype(bfloat16), np.dtype(np.float16)):
+            check_function(lambda x, d=dtype: [p("convert")(x, dtype=d)], [x])
+
+
+def test_masked_zeros_keep_their_sign():
+    x = np.array([0.0, -0.0, 0.0, 1.0])
+    for factor in (-1.0, np.nan, np.inf):
+        y = np.array([-1.0, -2.0, factor, 1.0])
+        check_function(lambda x, y: [p("masked_mul")(x, y)], [x, y])

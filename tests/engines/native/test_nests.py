@@ -24,6 +24,7 @@ from wengert.testing.fuzzing import primitive as p
 
 SIZES = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129)
 ENGINES = ("native", "baseline", "checked")
+DTYPES = ("bool", "int8", "uint16", "int32", "float16", bfloat16, "float32", "float64")
 
 
 def nests_of(function, *values, bits=512):
@@ -79,10 +80,7 @@ def test_axes_cover_the_domain(bits):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    "dtype",
-    [np.bool_, np.int8, np.uint16, np.int32, np.float16, bfloat16, np.float32, np.float64],
-)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_vectors_of_every_length(engine, dtype):
     for n in SIZES:
         x = (np.arange(n) % 5).astype(dtype)

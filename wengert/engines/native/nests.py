@@ -520,6 +520,19 @@ class Body:
             with code.loop(high, start) as i:
                 self._points(frame.vector(1, axis.position, i, 0), 0)
             return
+        # of a masked store of one lane that was truncated, LLVM stores the wide element
+        single = isinstance(start, int) and (high - start) % lanes == 1
+        if single:
+            high -= 1
+        self._masked(frame, axis, start, high, lanes)
+        if single:
+            self._points(frame.vector(1, axis.position, high, 0), 0)
+
+    def _masked(self, frame: Frame, axis: Axis, start: Any, high: Any, lanes: int) -> None:
+        """Vectors of which the last may count in part."""
+        if isinstance(start, int) and start == high:
+            return
+        code = self.code
         with code.loop(high, start, lanes) as i:
             end = code.int64(high) if isinstance(high, int) else high
             left = code.builder.sub(end, i)
