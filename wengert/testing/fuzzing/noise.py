@@ -128,12 +128,12 @@ class Noise(Primitive):
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
         chosen = self.rng.random(wide.shape) < 0.5
+        if product:
+            kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
         over = np.abs(wide) > limit
         kept = np.where(over & chosen, wide * np.inf, kept)
         gone = self.rng.random(wide.shape) < self.rng.choice((0.1, 0.5, 1.0))
         kept = np.where(over & gone, 0.0, kept)
-        if product:
-            kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
         if subnormal:
             small = (wide != 0) & (np.abs(wide) < tiny)
             kept = np.where(small, tiny * self.rng.uniform(-1, 1, wide.shape), kept)
