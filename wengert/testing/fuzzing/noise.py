@@ -94,7 +94,8 @@ class Noise(Primitive):
     of all values. Beyond `limit` sums may overflow, or not where products are fused: such
     values may be infinite or zero. So may all where a product along axes overflows or
     underflows. With `subnormal` numbers below the normal ones are confused; with `floor`
-    results may be off by such; with `zeros` they have any sign.
+    results may be off by such; with `zeros` they have any sign; `unsure` ones that are not
+    finite may be anything.
     """
 
     def __init__(self) -> None:
@@ -111,6 +112,7 @@ class Noise(Primitive):
         subnormal: bool = False,
         floor: bool = False,
         zeros: bool = False,
+        unsure: bool = False,
     ) -> Any:
         wide = np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64)
         size = _finite_size(wide)
@@ -118,7 +120,7 @@ class Noise(Primitive):
             inside = 2.0**-13 if x.dtype.itemsize == 2 else 1.0
             size = np.maximum(size, _finite_size(np.asarray(other)) * inside)
         if norm:
-            size = np.full_like(size, size.max(initial=0.0))
+            size = np.full_like(size, np.max(size, initial=0.0, where=size <= limit))
         precision, least = spacing(x.dtype)
         tiny = float(np.finfo(np.float64 if x.dtype.itemsize == 8 else np.float32).tiny)
         step = units * np.where(size > 0, np.maximum(size * precision, least), 0.0)
@@ -139,6 +141,8 @@ class Noise(Primitive):
             kept = np.where(small, tiny * self.rng.uniform(-1, 1, wide.shape), kept)
         if zeros:
             kept = np.where((kept == 0) & chosen, -kept, kept)
+        if unsure:
+            kept = np.where(~np.isfinite(kept) & chosen, 0.0, kept)
         return kept.astype(x.dtype)[()]
 
     def type_rule(self, x: Any, *others: Any, **params: Any) -> Any:
@@ -315,5 +319,6 @@ def _after(name: str, variable: Variable, arrays: list[Variable], moved: bool) -
         units = max(units, _COMPLEX)
     if units:
         floor = name in _SPECIAL or name == "integer_pow"
-        return noise, [], {"units": units, "floor": floor, "zeros": moved}
+        unsure = name == "linear_recurrence"  # in blocks, infinity is multiplied by zero
+        return noise, [], {"units": units, "floor": floor, "zeros": moved, "unsure": unsure}
     return (either_sign, [], {"zeros": True}) if name in _EITHER_ZERO else None
