@@ -124,7 +124,8 @@ class Noise(Primitive):
         precision, least = spacing(x.dtype)
         tiny = float(np.finfo(np.float64 if x.dtype.itemsize == 8 else np.float32).tiny)
         step = units * np.where(size > 0, np.maximum(size * precision, least), 0.0)
-        step = np.maximum(step, tiny) if floor else step
+        if floor or norm:  # a zero in a product may hide what is not finite
+            step = np.maximum(step, tiny)
         moved = wide + step * self.rng.uniform(-1, 1, wide.shape)
         if wide.dtype.kind == "c":
             moved = moved + 1j * step * self.rng.uniform(-1, 1, wide.shape)

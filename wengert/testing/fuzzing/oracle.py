@@ -195,7 +195,7 @@ def _near(x: Any, y: Any, others: Any, margin: float) -> Any:
         same = (wide_x == wide_y) | (np.isnan(wide_x) & np.isnan(wide_y))
         signs = np.any(np.signbit(others) != np.signbit(x), axis=0)
         signs |= np.signbit(x) == np.signbit(y)
-        least = 4 * spacing(x.dtype)[0] * np.abs(wide_x) * (spread > 0)
+        least = 4 * spacing(x.dtype)[0] * np.abs(wide_x) * np.any(spread > 0)
         near = np.abs(wide_x - wide_y) <= margin * spread + least
     return unstable | (same & (signs | (spread > 0))) | (near & ~same)
 
