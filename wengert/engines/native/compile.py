@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from wengert.core.array import ArrayType
-from wengert.core.interpreter import state
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Atom, Program, Variable
 from wengert.engines.eager import compile_program as compile_eager
@@ -173,7 +172,8 @@ class CompiledProgram:
         if self._eager is None:
             self._eager = compile_eager(self.program)
         try:
-            state.run(self._eager, values[: len(self.program.inputs)])
+            with np.errstate(all="ignore"):  # this may happen inside the eager engine
+                self._eager(values[: len(self.program.inputs)])
         except Exception as raised:
             return raised
         return RuntimeError(
