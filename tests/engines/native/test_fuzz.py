@@ -49,7 +49,7 @@ def test_transformed_programs(way, start):
 
 
 @pytest.mark.parametrize("start", range(2000, 2040, CHUNK))
-@pytest.mark.parametrize("engine", ["baseline", "checked"])
+@pytest.mark.parametrize("engine", ["quick", "baseline", "checked"])
 def test_other_builds(engine, start):
     check_all(range(start, start + CHUNK), engine=engine)
 

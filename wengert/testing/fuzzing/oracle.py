@@ -56,6 +56,13 @@ def native(program: Program, values: Sequence[Any], target: Target | None = None
     return CompiledProgram(optimised, made)(values)
 
 
+def quick(program: Program, values: Sequence[Any]) -> list[Any]:
+    """The results of machine code as it is made for first calls, with little optimisation."""
+    optimised = optimise(program)
+    made = make_object(optimised, Target.host(), quick=True)
+    return CompiledProgram(optimised, made)(values)
+
+
 def baseline(program: Program, values: Sequence[Any]) -> list[Any]:
     """The results of machine code without vector extensions."""
     return native(program, values, Target.baseline())
@@ -67,7 +74,12 @@ def checked(program: Program, values: Sequence[Any]) -> list[Any]:
 
 
 #: What a program can be run by;
-ENGINES: dict[str, Engine] = {"native": native, "baseline": baseline, "checked": checked}
+ENGINES: dict[str, Engine] = {
+    "native": native,
+    "quick": quick,
+    "baseline": baseline,
+    "checked": checked,
+}
 
 
 def outcome(run: Callable[[], Sequence[Any]]) -> Sequence[Any] | Exception:
