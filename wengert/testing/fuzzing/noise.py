@@ -132,7 +132,9 @@ class Noise(Primitive):
         kept = np.where(np.isfinite(wide) & (step > 0), moved, wide)
         chosen = self.rng.random(wide.shape) < 0.5
         if product:
-            kept = np.where(chosen, kept * _beyond(wide, product, x.dtype), kept)
+            overflows = self.rng.random() < 0.5
+            factors = _beyond(wide, product, x.dtype, overflows)
+            kept = np.where(chosen | ~overflows, kept * factors, kept)
         over = np.abs(wide) > limit
         kept = np.where(over & chosen, wide * np.inf, kept)
         gone = self.rng.random(wide.shape) < self.rng.choice((0.1, 0.5, 1.0))
@@ -168,15 +170,19 @@ noise = Noise()
 either_sign = EitherSign()
 
 
-def _beyond(x: Any, axes: tuple[int, ...], dtype: Any) -> Any:
-    """Infinity for factors of a product that overflows, 0 for one that underflows, else 1."""
+def _beyond(x: Any, axes: tuple[int, ...], dtype: Any, overflows: bool) -> Any:
+    """Factors for elements of a product that overflows or underflows along the way, else 1.
+
+    They let it, or take the elements out: whether it does depends on their order.
+    """
     size = np.abs(x)
     digits = np.log10(np.where(np.isfinite(size) & (size > 0), size, 1.0))
     most = 308.0 if dtypes.real_dtype(dtype).itemsize == 8 else 38.0
     over = np.sum(np.maximum(digits, 0.0), axis=axes, keepdims=True) > most
     under = np.sum(np.minimum(digits, 0.0), axis=axes, keepdims=True) < -most
-    factors = np.where(over & (size > 1), np.inf, 1.0)
-    return np.where(~over & under & (size < 1), 0.0, factors)
+    moderate = 10.0**-digits
+    factors = np.where(over & (size > 1), np.inf if overflows else moderate, 1.0)
+    return np.where(under & (size < 1), 0.0 if overflows else moderate, factors)
 
 
 def _finite_size(x: Any) -> Any:
