@@ -315,16 +315,18 @@ def test_adding_and_forgetting_in_other_threads():
             f.forget_specialisations()
 
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    thread = threading.Thread(target=churn)
-    thread.start()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=churn) for _ in range(3)]
+    for thread in threads:
+        thread.start()
     try:
-        for _ in range(20_000):
+        for _ in range(5_000):
             out = f(X)
             assert out == "slow" or out.shape == (2, 3)
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
         sys.setswitchinterval(before)
 
 

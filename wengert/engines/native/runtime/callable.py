@@ -67,9 +67,9 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
         `__call__` without saying so is called through that alone.
     """
 
-    __slots__ = ("__weakref__", "_earlier_hits", "_tables")
+    __slots__ = ("__weakref__", "_earlier_hits", "_table")
     _earlier_hits: int
-    _tables: tuple[_Table, ...]
+    _table: _Table
 
     def __init_subclass__(cls, native: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,29 +83,33 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
         Returns:
           Whether it will: some arguments only Python can take apart.
         """
-        known = self._known()
-        if not SUPPORTED or len(known) >= MOST_SPECIALISATIONS:
+        if not SUPPORTED:
             return False
-        try:
-            new = callable_encode.Descriptor(specialisation, known[0].address if known else 0)
-        except Unsupported:
-            return False
-        table = _Table([new, *known])
-        # Whatever interrupts these lines, the table that is pointed to stays alive.
-        self._tables = (table, *self._tables[:1]) if known else (table,)
-        put_word(id(self) + python_api.TABLE_POINTER, table.address)
-        self._tables = (table,)
-        _machine_code.activate(self)
+        with _machine_code.lock:
+            known = self._known()
+            if len(known) >= MOST_SPECIALISATIONS:
+                return False
+            try:
+                new = callable_encode.Descriptor(
+                    specialisation, known[-1].address if known else 0
+                )
+            except Unsupported:
+                return False
+            if not known:
+                self._table = _Table()
+                put_word(id(self) + python_api.TABLE_POINTER, self._table.address)
+            self._table.add(new)
+            _machine_code.activate(self)
         return True
 
     def forget_specialisations(self) -> None:
         """Let Python answer all calls. Calls that run in other threads end as they began."""
-        if not self._known():
-            return
-        put_word(id(self) + python_api.CALL_POINTER, 0)
-        put_word(id(self) + python_api.TABLE_POINTER, 0)
-        self._earlier_hits = self.native_hits
-        del self._tables
+        with _machine_code.lock:
+            if not self._known():
+                return
+            put_word(id(self) + python_api.CALL_POINTER, 0)  # nobody looks at the table then
+            self._earlier_hits = self.native_hits
+            del self._table
 
     @property
     def native_hits(self) -> int:
@@ -115,8 +119,8 @@ class NativeCallable(_base):  # type: ignore[misc,valid-type]
         )
 
     def _known(self) -> list[callable_encode.Descriptor]:
-        tables: tuple[_Table, ...] = getattr(self, "_tables", ())
-        return tables[0].descriptors if tables else []
+        table: _Table | None = getattr(self, "_table", None)
+        return table.descriptors if table else []
 
     def _failed(
         self,
@@ -138,15 +142,19 @@ _ANSWERING: set[Callable[..., Any]] = set()
 
 
 class _Table:
-    """A TABLE record with the descriptors it leads to; it never changes."""
+    """A TABLE record, and the descriptors it leads to; it loses none of them."""
 
-    def __init__(self, descriptors: list[callable_encode.Descriptor]) -> None:
-        self.descriptors = descriptors
+    def __init__(self) -> None:
+        self.descriptors: list[callable_encode.Descriptor] = []
         api = ctypes.addressof(_machine_code.objects)
-        first = descriptors[0].address
-        words = callable_layout.TABLE.words(api=api, owner=id(self), first=first)
+        words = callable_layout.TABLE.words(api=api, owner=id(self), first=0)
         self._words = callable_layout.in_memory(words)
         self.address = ctypes.addressof(self._words)
+
+    def add(self, descriptor: callable_encode.Descriptor) -> None:
+        """Let calls look at a descriptor before all others, to which it leads."""
+        self.descriptors.append(descriptor)
+        put_word(self.address + callable_layout.TABLE.offset("first"), descriptor.address)
 
 
 # -- the machine code -------------------------------------------------------------------------
@@ -195,11 +203,13 @@ class _MachineCode:
 
     Attributes:
       objects: memory for the API record, filled in before the function can be called.
+      lock: held where the pointers of an instance change. What interrupts its holder, such as
+        a finaliser, may be such a change in turn.
     """
 
     def __init__(self) -> None:
         self.objects = (ctypes.c_int64 * 64)()
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._code: machine.LoadedCode | None = None
         self._waiting: list[weakref.ref[NativeCallable]] = []
         self._maker: threading.Thread | None = None
@@ -207,15 +217,15 @@ class _MachineCode:
     def activate(self, instance: NativeCallable) -> None:
         """Let the function answer an instance's calls, now or as soon as it is there.
 
-        The thread that makes it is no daemon: LLVM must not be running when the process ends.
+        Whoever calls this holds the lock. The thread that makes the function is no daemon:
+        LLVM must not be running when the process ends.
         """
-        with self._lock:
-            if self._code is not None:
-                put_word(id(instance) + python_api.CALL_POINTER, self._code.address("call"))
-                return
-            self._waiting.append(weakref.ref(instance))
-            if self._maker is None:
-                self._start()
+        if self._code is not None:
+            put_word(id(instance) + python_api.CALL_POINTER, self._code.address("call"))
+            return
+        self._waiting.append(weakref.ref(instance))
+        if self._maker is None:
+            self._start()
 
     def _start(self) -> None:
         # Imports come first: a fork in the middle of one would leave half a module behind.
@@ -235,7 +245,7 @@ class _MachineCode:
             **{name: symbols.address(name) for name in callable_code.PYTHON_SYMBOLS},
         }
         code = machine.load(object_code(machine.Target.host()), addresses, ["call"])
-        with self._lock:
+        with self.lock:
             self._code = code
             for reference in self._waiting:
                 instance = reference()
@@ -250,7 +260,7 @@ class _MachineCode:
 
     def after_fork(self) -> None:
         """Begin anew in a child process: other threads do not exist there."""
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._maker = None
         if self._waiting:
             self._start()
