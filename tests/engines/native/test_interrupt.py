@@ -9,6 +9,9 @@ import time
 
 import pytest
 
+import wengert as wg
+from wengert import lax
+from wengert.core.gate import gate
 from wengert.engines.native.machine import Target, function_address, load, optimise_and_emit
 from wengert.engines.native.runtime import interrupt
 
@@ -115,3 +118,29 @@ def test_the_child_of_a_fork_is_interrupted(code):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert status == [7]
+
+
+class _Late(Exception):
+    pass
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_jitted_function_raises_what_the_handler_raises(closed):
+    """Whether machine code answers the call or Python does."""
+
+    def late(*args):
+        raise _Late from KeyError("why")
+
+    count = wg.jit(lambda n: lax.while_loop(lambda i: i < n, lambda i: i + 1, 0 * n))
+    large = wg.numpy.int64(FOREVER)
+    count(wg.numpy.int64(3))
+    gate.add(int(closed))
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(_Late) as caught:
+            count(large)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        gate.add(-int(closed))
+    assert type(caught.value.__cause__) is KeyError

@@ -159,10 +159,19 @@ class CompiledProgram:
         inputs = _pointers([*self.constants, *arrays])
         arena = np.empty(self.arena_bytes + 64, np.uint8)
         start = -(-arena.ctypes.data // 64) * 64
-        status = self._function(inputs, _pointers(outputs), start)
+        status = self._run(inputs, _pointers(outputs), start)
         if status != DONE:
             raise self.failure(status, values)
         return [out if out.ndim else out[()] for out in outputs]
+
+    def _run(self, inputs: Any, outputs: Any, arena: int) -> int:
+        """The status of the entry point; raises what a signal handler raised meanwhile."""
+        try:
+            status: int = self._function(inputs, outputs, arena)
+            return status
+        except SystemError as error:  # that exception comes to us as its cause
+            raised = error.__cause__ or error
+        raise raised
 
     def failure(self, status: int, values: Sequence[Any]) -> BaseException:
         """The exception that a call ended with."""
@@ -207,13 +216,14 @@ def write_module(
     Args:
       block: the steps.
       target: the machine.
-      clock: is read around every step.
+      clock: where the times of the steps go (`profiling.Section`).
       make: of what kind the context is.
       counted: whether the entry point counts its calls.
       in_place: pairs of an input and the result that is computed in its memory.
     """
     module = ir.Module("wengert")
     context = make(module, target)
+    context.quick = counted
     pointer = ir.PointerType()
     signature = ir.FunctionType(ir.IntType(64), [pointer, pointer, pointer])
     function = ir.Function(module, signature, "entry")
@@ -231,8 +241,8 @@ def write_module(
         wanted[o] = given[i]
     roots = [block.root(program.outputs[o]) for o in replaced]
     over = [r for r in roots if isinstance(r, Variable)]
-    writer = BlockWriter(context, code, block, given, wanted, over)
-    writer.write(clock)
+    writer = BlockWriter(context, code, block, given, wanted, over, clock)
+    writer.write()
     context.last_exit = writer.last_exit
     if finished is not None:
         code.builder.store(ir.Constant(ir.IntType(8), 1), finished)

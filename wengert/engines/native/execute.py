@@ -61,13 +61,7 @@ class NativeProgram(NativeCallable, native=True):
         ]
         if not gate.closed and any(x is not y for x, y in zip(values, dense, strict=True)):
             return self(*dense)
-        try:
-            return tuple(self.compiled(dense))
-        except SystemError as error:
-            # What a signal handler raises during a foreign call comes to us as its cause.
-            if isinstance(error.__cause__, KeyboardInterrupt):
-                raise error.__cause__ from None
-            raise
+        return tuple(self.compiled(dense))
 
     def run(self, values: Sequence[Any]) -> Sequence[Any]:
         """The results for flat NumPy values."""
