@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few repetitions")
     parser.add_argument("--busy", action="store_true", help="time of threads, not wall time")
     parser.add_argument("--peers", help="contenders besides us, separated by commas")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     tables = [name for name in options.names if name in TABLES]
     rows = [name for name in options.names if name not in TABLES]
     peers = None if options.peers is None else options.peers.split(",")

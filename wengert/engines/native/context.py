@@ -81,6 +81,8 @@ class Context:
         self.module = module
         self.target = target
         self.symbols: set[str] = set()
+        #: Whether the code is to be made quickly, not well.
+        self.quick = False
         #: Whether any code runs more than once.
         self.loops = False
         self.arena_bytes = 0
@@ -92,7 +94,9 @@ class Context:
         #: How many ways out of the program there are before its end; the last step with one.
         self.exits, self.last_exit = 0, -1
         self._exits: dict[int, Any] = {}
-        self._owned: list[Any] = []
+        #: Places of pointers to memory, and the functions that give it back.
+        self._owned: dict[Any, str] = {}
+        self._turns: Any = None
         self._uses: dict[str, int] = {}
 
     # -- memory -----------------------------------------------
@@ -134,20 +138,37 @@ class Context:
         builder.cbranch(condition, self._exits[status], after)
         builder.position_at_end(after)
 
-    def owned(self, code: Code) -> Any:
-        """A place for a pointer to memory of the allocator, which no way out leaves behind."""
-        place = code.reserve(code.pointer_type)
+    def turns(self, code: Code) -> Any:
+        """The place that counts what loops have done since they looked for interrupts."""
+        if self._turns is None:
+            self._turns = self._place(code, code.int64(0))
+        return self._turns
+
+    @staticmethod
+    def _place(code: Code, value: Any) -> Any:
+        """A place on the stack that has a value when the function begins."""
+        place = code.reserve(value.type)
         entry = code.builder.function.entry_basic_block
         with code.builder.goto_block(entry):
             code.builder.position_after(entry.instructions[0])
-            code.builder.store(ir.Constant(code.pointer_type, None), place)
-        self._owned.append(place)
+            code.builder.store(value, place)
+        return place
+
+    def owned(self, code: Code, release: str = "memory.release") -> Any:
+        """A place for a pointer to memory, which no way out of the program leaves behind.
+
+        Args:
+          code: the entry function.
+          release: what gives the memory back, and does nothing for null.
+        """
+        place = self._place(code, ir.Constant(code.pointer_type, None))
+        self._owned[place] = release
         return place
 
     def free_owned(self, code: Code, place: Any) -> None:
         """Free the memory of such a place."""
         pointer = code.builder.load(place, typ=code.pointer_type)
-        code.call("memory.release", ir.VoidType(), [pointer])
+        code.call(self._owned[place], ir.VoidType(), [pointer])
         code.builder.store(ir.Constant(code.pointer_type, None), place)
 
     def finish(self, code: Code) -> None:
