@@ -15,7 +15,7 @@ written.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,10 @@ class CheckedContext(Context):
         self.spans[pointer] = nbytes, what
         return pointer
 
+    def shared(self, function: Any) -> Any:
+        """The function itself: each has its own buffers to check against."""
+        return function
+
     def parallel(
         self,
         code: Code,
@@ -112,6 +116,7 @@ class CheckedContext(Context):
         blocks: int,
         captured: Sequence[Any],
         body: Callable[..., None],
+        key: Hashable = None,
     ) -> None:
         """Hand the beginnings of the buffers of captured pointers over, too."""
         roots = {v: self.roots(v) for v in captured if isinstance(v.type, ir.PointerType)}
@@ -129,6 +134,7 @@ class CheckedContext(Context):
                         self.origins[pointer] = [beginnings[r] for r in roots[value]]
             body(inner, block, own)
 
+        del key  # buffers differ
         super().parallel(code, name, blocks, [*captured, *bases], known)
 
     def _know_table(self, given: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ as such code sees it: a pointer to dense, row-major elements, and a type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -195,11 +195,19 @@ class Code:
         self.context.fail_if(self, condition, failure)
 
     def parallel(
-        self, name: str, blocks: int, captured: Sequence[Any], body: Callable[..., None]
+        self,
+        name: str,
+        blocks: int,
+        captured: Sequence[Any],
+        body: Callable[..., None],
+        key: Hashable = None,
     ) -> None:
         """Run `body(code, block, captured)` for every block number, on all threads.
 
         The body is written into a function of its own: values of this one it sees only through
         `captured`. Blocks must write to disjoint memory; their order is not defined.
+
+        Args:
+          key: all that the body's code depends on. It is not written again for an equal key.
         """
-        self.context.parallel(self, name, blocks, captured, body)
+        self.context.parallel(self, name, blocks, captured, body, key)

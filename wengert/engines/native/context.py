@@ -7,7 +7,7 @@ splits work into functions for threads, and makes the ways out of a program that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from wengert.core.lazy import lazy_module
@@ -98,6 +98,8 @@ class Context:
         self._owned: dict[Any, str] = {}
         self._turns: Any = None
         self._uses: dict[str, int] = {}
+        #: Functions of blocks by their code, and by what they do.
+        self._written: dict[Hashable, Any] = {}
 
     # -- memory -----------------------------------------------
 
@@ -194,6 +196,14 @@ class Context:
         function.linkage = "internal"
         return function
 
+    def shared(self, function: Any) -> Any:
+        """A function with the same code that was written before, if any, instead of this one."""
+        lines = [str(block) for block in function.blocks]
+        first = self._written.setdefault("".join(lines), function)
+        if first is not function:
+            del self.module.globals[function.name]
+        return first
+
     def parallel(
         self,
         code: Code,
@@ -201,24 +211,37 @@ class Context:
         blocks: int,
         captured: Sequence[Any],
         body: Callable[..., None],
+        key: Hashable = None,
     ) -> None:
         """Run a body for every block, on all threads; see `Code.parallel`."""
         if blocks <= 1:
             if blocks:
                 body(code, code.int64(0), list(captured))
             return
-        pointer = ir.PointerType()
-        i64 = ir.IntType(64)
-        function = self.function(name, ir.FunctionType(ir.VoidType(), [pointer, i64]))
-        environment = code.stack(ir.ArrayType(i64, max(len(captured), 1)))
+        environment = code.stack(ir.ArrayType(code.i64, max(len(captured), 1)))
         for i, value in enumerate(captured):
             code.builder.store(value, code.offset(environment, 8 * i))
+        function = self._written.get(key) if key else None
+        if function is None:
+            types = [value.type for value in captured]
+            function = self.shared(self._function_of_block(name, types, body))
+            if key:
+                self._written[key] = function
+        pointer = code.pointer_type
+        args = [function, environment, code.int64(blocks)]
+        code.call("pool.parallel_for", ir.VoidType(), args, [pointer, pointer, code.i64])
+
+    def _function_of_block(
+        self, name: str, types: Sequence[Any], body: Callable[..., None]
+    ) -> Any:
+        """A function that gets captured values of these types, and the number of a block."""
+        signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), ir.IntType(64)])
+        function = self.function(name, signature)
         inner = Code(ir.IRBuilder(function.append_basic_block("entry")), self.target, self)
         given = [
-            inner.builder.load(inner.offset(function.args[0], 8 * i), typ=value.type)
-            for i, value in enumerate(captured)
+            inner.builder.load(inner.offset(function.args[0], 8 * i), typ=type_)
+            for i, type_ in enumerate(types)
         ]
         body(inner, function.args[1], given)
         inner.builder.ret_void()
-        args = [function, environment, code.int64(blocks)]
-        code.call("pool.parallel_for", ir.VoidType(), args, [pointer, pointer, i64])
+        return function

@@ -13,7 +13,7 @@ threads, many small ones by number, large ones by rows or columns. Blocks depend
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -157,7 +157,8 @@ def emit_products(
     if not inline and rounds >= _FEW and _is_tiled(matrices, dtype):
         memory = math.prod(matrices[1:3]) * dtype.itemsize
         memory = memory if _panel(code, matrices, dtype) else 0
-        _split(code, loops, pointers, dtype, partial(_tiled, matrices), memory)
+        key = "tiles", tuple(loops), matrices, dtype
+        _split(code, loops, pointers, dtype, partial(_tiled, matrices), key, memory)
         return
     alone = inline or blas_threads.available()
     emit = emit_small_dot if inline else emit_blas
@@ -170,7 +171,8 @@ def emit_products(
 
     with single_threaded(code, needed=not inline):
         if many and alone:
-            _split(code, loops, pointers, dtype, inner)
+            key = "products", tuple(loops), matrices, dtype
+            _split(code, loops, pointers, dtype, inner, key)
         else:
             _looped(code, loops, pointers, dtype, inner if inline or not alone else divided)
 
@@ -300,12 +302,14 @@ def _split(
     pointers: Sequence[Any],
     dtype: DType,
     inner: Callable[..., None],
+    key: Hashable,
     memory: int = 0,
 ) -> None:
     """The same, with the rounds of the longest loop in blocks for all threads.
 
     Args:
       inner: gets also a pointer to `memory` bytes of its block, and the dtype.
+      key: all that the code depends on.
     """
     place = max(range(len(loops)), key=lambda i: loops[i].size)
     longest, others = loops[place], [*loops[:place], *loops[place + 1 :]]
@@ -329,7 +333,8 @@ def _split(
             moved = _moved(code, longest, i, captured[:3], dtype)
             _looped(code, others, moved, dtype, one)
 
-    code.parallel("products", blocks, [*pointers, code.scratch(memory * blocks)], body)
+    captured = [*pointers, code.scratch(memory * blocks)]
+    code.parallel("products", blocks, captured, body, key)
 
 
 def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
@@ -359,7 +364,7 @@ def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DTy
         at, bt, ct = moved
         emit_blas(code, at, bt, ct, shape, dtype, m, n)
 
-    code.parallel("product", blocks, [a, b, c], body)
+    code.parallel("product", blocks, [a, b, c], body, ("product", shape, dtype))
 
 
 def _grid(shape: Matrices) -> tuple[int, int]:
