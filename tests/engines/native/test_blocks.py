@@ -51,6 +51,19 @@ def test_blocks_that_are_alive_do_not_overlap():
     assert arena.take(arena.size - 64) == 64
 
 
+def test_equal_programs_have_equal_code():
+    """Object code and memory found on disk must fit what is compiled later."""
+
+    def sorted_sums(*xs):
+        parts = [wnp.sort(x) for x in xs]
+        total = parts[0] * parts[1] - parts[2] * parts[3] + parts[4]
+        return [wnp.sort(total)]
+
+    large = wg.ShapeDtypeStruct((10**6,), np.float32)  # for threads
+    texts = {wg.show(sorted_sums, *[large] * 5, stage="llvm") for _ in range(4)}
+    assert len(texts) == 1
+
+
 def test_memory_is_used_again():
     def chain(x):
         for _ in range(20):

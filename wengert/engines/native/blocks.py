@@ -261,8 +261,9 @@ class BlockWriter:
         self, step: Step, at: int, size: int, last: dict[Variable, int], taken: Any
     ) -> Variable | None:
         """A variable in the arena whose place a result may take: its last reader is here."""
-        for variable in replaceable(self.block, step):
-            if variable in taken and last[variable] == at and taken[variable][1] == size:
+        candidates = replaceable(self.block, step)
+        for variable, (_, room) in taken.items():  # whose order is that of the program
+            if variable in candidates and last[variable] == at and room == size:
                 return variable
         return None
 

@@ -233,7 +233,7 @@ class NestWriter:
         self.nodes = nodes
         self.checks = any(type(n).__name__ == "Checked" for n in nodes)
         self._free = _unconditional(self.roots)
-        read = {n.variable for n in nodes if isinstance(n, Load)}
+        read = dict.fromkeys(n.variable for n in nodes if isinstance(n, Load))
         self.variables = [*read, *(v for v, _ in expansion.roots)]
         self.pointers = {v: pointer_of(v) for v in self.variables}
         self.accumulators = [
