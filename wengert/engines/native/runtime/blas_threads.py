@@ -4,12 +4,14 @@ OpenBLAS has threads of its own, which wait for work by spinning. Two pools on t
 processors keep each other from working; on a busy machine a product can take a hundred times
 longer. So machine code calls `enter` before calls of BLAS and `leave` after them. While any
 program is in between, the library of SciPy runs in the thread that calls it; afterwards it has
-as many threads as before. Where the library is not OpenBLAS both do nothing.
+as many threads as before: in a forked process at once, since the calls of other threads do not
+end there. Where the library is not OpenBLAS both do nothing.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,20 @@ def _write(module: Any) -> None:
                 r.store(r.builder.zext(r.call("get_num_threads", integer), word), before)
                 r.call("set_num_threads", ir.VoidType(), r.number(1, 32))
             else:
-                many = r.builder.trunc(r.load(before), integer)
-                r.call("set_num_threads", ir.VoidType(), many)
+                _restore(r, before)
         r.release(0, lock)
-        r.builder.ret_void()
+        r.give()
+    r = Routine(module, "after_fork", ir.VoidType(), [])
+    with r.builder.if_then(r.compare("!=", r.load(count), 0)):
+        _restore(r, before)
+    r.store(0, count)
+    r.release(0, lock)
+    r.give()
+
+
+def _restore(r: Routine, before: Any) -> None:
+    many = r.builder.trunc(r.load(before), ir.IntType(32))
+    r.call("set_num_threads", ir.VoidType(), many)
 
 
 def _acquire(r: Routine, lock: Any) -> None:
@@ -78,7 +90,11 @@ def _code() -> machine.LoadedCode:
     found = _library()
     assert found is not None
     symbols = dict(zip(("get_num_threads", "set_num_threads"), found, strict=True))
-    return build("blas threads", _write, symbols, ["enter", "leave"])
+    code = build("blas threads", _write, symbols, ["enter", "leave", "after_fork"])
+    if hasattr(os, "register_at_fork"):
+        after_fork = code.function("after_fork", ctypes.PYFUNCTYPE(None))
+        os.register_at_fork(after_in_child=after_fork)
+    return code
 
 
 def address(name: str) -> int:
