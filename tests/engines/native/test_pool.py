@@ -13,6 +13,7 @@ import pytest
 from wengert import config
 from wengert.engines.native.machine import Target, function_address, load, optimise_and_emit
 from wengert.engines.native.runtime import pool, pool_code
+from wengert.engines.native.runtime.routine import once
 
 threaded = pytest.mark.skipif(not pool_code.supported(), reason="no workers on this system")
 
@@ -335,3 +336,20 @@ def test_available_processors(monkeypatch, tmp_path):
 def test_address_is_stable():
     assert pool.address("parallel_for") == pool.address("parallel_for")
     assert function_address(ctypes.c_void_p(5)) == 5
+
+
+def test_threads_that_come_at_once_get_one_pool():
+    made = []
+
+    def make():
+        time.sleep(0.05)
+        made.append(object())
+        return made[-1]
+
+    get, found = once(make), []
+    threads = [threading.Thread(target=lambda: found.append(get())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == made * 4

@@ -18,7 +18,7 @@ from typing import Any
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import machine
-from wengert.engines.native.runtime.routine import Routine, build, shared
+from wengert.engines.native.runtime.routine import Routine, build, once, shared
 
 ir = lazy_module("llvmlite.ir")
 cython_blas = lazy_module("scipy.linalg.cython_blas")
@@ -85,7 +85,7 @@ def _acquire(r: Routine, lock: Any) -> None:
     r.builder.position_at_end(held)
 
 
-@cache
+@once
 def _code() -> machine.LoadedCode:
     found = _library()
     assert found is not None

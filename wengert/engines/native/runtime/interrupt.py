@@ -17,12 +17,11 @@ import os
 import sys
 import threading
 import time
-from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import machine
-from wengert.engines.native.runtime.routine import Routine, build, shared
+from wengert.engines.native.runtime.routine import Routine, build, once, shared
 
 ir = lazy_module("llvmlite.ir")
 
@@ -52,7 +51,7 @@ def _write(module: Any) -> None:
     r.give(r.builder.zext(pending, word))
 
 
-@cache
+@once
 def _code() -> machine.LoadedCode:
     libc = ctypes.CDLL(None)
     symbols = {name: machine.function_address(getattr(libc, name)) for name in _LIBC}

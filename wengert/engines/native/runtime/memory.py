@@ -29,6 +29,7 @@ import numpy as np
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import machine
 from wengert.engines.native.runtime import memory_code
+from wengert.engines.native.runtime.routine import once
 
 _umath = lazy_module("numpy._core._multiarray_umath")
 
@@ -79,7 +80,7 @@ def _symbols() -> dict[str, int]:
     return found
 
 
-@cache
+@once
 def _code() -> machine.LoadedCode:
     """The allocator, started."""
     code = memory_code.build(_symbols())

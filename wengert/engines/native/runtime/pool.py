@@ -22,12 +22,12 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from wengert import config
 from wengert.engines.native import machine
 from wengert.engines.native.runtime import pool_code
+from wengert.engines.native.runtime.routine import once
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _BLOCK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
@@ -53,7 +53,7 @@ def available() -> int:
     return min(max(count, 1), pool_code.MOST_THREADS)
 
 
-@cache
+@once
 def _code() -> machine.LoadedCode:
     libc = ctypes.CDLL(None)
     symbols = {

@@ -5,18 +5,24 @@ atomic operations. `Routine` is an LLVM builder with what they need: loops, earl
 calls by name, and the word `pause` for waiting. `build` turns a module of such routines into
 addresses; it asks the cache on disk first. Code of the runtime stays in memory for the life
 of the process, since worker threads and array finalisers may run it until the very end.
+Its variables exist once, however many threads ask for them first (`once`).
 """
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import cache, machine
 
 ir = lazy_module("llvmlite.ir")
+
+T = TypeVar("T")
 
 
 class Routine:
@@ -227,3 +233,38 @@ def build(
     loaded = machine.load(code, symbols, exports)
     loaded.keep_for_ever()
     return loaded
+
+
+class _Making:
+    """The lock of all functions that run once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def after_fork(self) -> None:
+        """A thread that held it does not exist in a child process."""
+        self.lock = threading.RLock()
+
+
+_making = _Making()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_making.after_fork)
+
+
+def once(make: Callable[[], T]) -> Callable[[], T]:
+    """What `make` returned when it was called first.
+
+    Other than with `functools.cache`, threads that call it meanwhile wait for that.
+
+    >>> made = once(list)
+    >>> made() is made()
+    True
+    """
+    made = functools.cache(make)
+
+    @functools.wraps(make)
+    def get() -> T:
+        with _making.lock:
+            return made()
+
+    return get
