@@ -71,12 +71,23 @@ def _quantile(s: Any) -> Any:
     return x
 
 
+def _quantile_rest(s: Any) -> Any:
+    """The ratio of `_quantile` to s, less 1."""
+    return _quantile(s) / s - 1
+
+
 _DIGAMMA_ROOT = mp.findroot(lambda x: mp.psi(0, x), 1.4616)
 
 
 def _lgamma_rest(d: Any) -> Any:
-    """log(gamma(1 + d)) over d (d - 1), the zeros between 0 and 1 taken out."""
-    return mp.loggamma(1 + d) / d / (d - 1) if abs(d - 1) > 1e-12 else 1 - mp.euler
+    """d (d - 1) over log(gamma(1 + d)), less d/2 + 29/16 to which it is near."""
+    ratio = d * (d - 1) / mp.loggamma(1 + d) if abs(d - 1) > 1e-12 else 1 / (1 - mp.euler)
+    return ratio - d / 2 - mpf(29) / 16
+
+
+def _digamma_rest(d: Any) -> Any:
+    """The distance of 1 + d from the root over digamma(1 + d), less d/2 + 3/4."""
+    return (d + 1 - _DIGAMMA_ROOT) / mp.psi(0, d + 1) - d / 2 - mpf(3) / 4
 
 
 def _stirling_rest(x: Any) -> Any:
@@ -119,7 +130,7 @@ FITS: dict[str, Fit] = {
     "log2": _logarithm(mp.log(2), 9),
     "log10": _logarithm(mp.log(10), 9),
     "sin": Fit(
-        (lambda z: _sine_rest(z, 2.0**-26.4), lambda z: _sine_rest(z, 2.0**-54.4)),
+        (lambda z: _sine_rest(z, 2.0**-26.4), _odd_rest(mp.sin)),
         _TINY,
         (mp.pi / 2 * mpf("1.01")) ** 2,
         (4, 8),
@@ -178,24 +189,30 @@ FITS: dict[str, Fit] = {
         (None, (8, 8)),
         weight=lambda u: 1,
     ),
+    # from the lower end, where terms have no unlike signs
     "quantile_near": Fit(
-        lambda s: _quantile(s) / s - 1, 1.44, 4.51, (None, (7, 8)), weight=lambda s: 1
+        lambda u: _quantile_rest(u + mpf("1.4375")),
+        0.001,
+        mpf("3.075"),
+        (None, (7, 8)),
+        weight=lambda u: 1,
     ),
     "quantile_far": Fit(
-        lambda s: _quantile(s) / s - 1,
-        4.49,
-        27.5,
+        lambda u: _quantile_rest(u + mpf("4.5")),
+        -0.01,
+        23,
         (None, (9, 9)),
-        weight=lambda s: 1,
+        weight=lambda u: 1,
         crowding=2,
     ),
-    "lgamma": Fit(_lgamma_rest, 1e-7, 3.01, (None, (8, 8))),
-    "digamma": Fit(
-        lambda d: mp.psi(0, d + 1) / (d + 1 - _DIGAMMA_ROOT),
+    "lgamma": Fit(_lgamma_rest, 1e-7, 3.01, (None, (8, 8)), weight=lambda d: 1 / (d + 2)),
+    "digamma": Fit(_digamma_rest, _TINY, 3.01, (None, (8, 8)), weight=lambda d: 1 / (d + 1)),
+    "cotangent": Fit(
+        lambda z: (mp.pi * mp.sqrt(z) * mp.cot(mp.pi * mp.sqrt(z)) - 1) / z,
         _TINY,
-        9.01,
-        (None, (10, 10)),
-        crowding=2,
+        mpf("0.0626"),
+        (None, 8),
+        weight=lambda z: z,
     ),
     "stirling": Fit(
         lambda w: _stirling_rest(1 / mp.sqrt(w)) / mp.sqrt(w),
@@ -205,14 +222,14 @@ FITS: dict[str, Fit] = {
         weight=lambda w: mp.sqrt(w),
     ),
     "digamma_far": Fit(
-        lambda w: (mp.log(1 / mp.sqrt(w)) - mp.sqrt(w) / 2 - mp.psi(0, 1 / mp.sqrt(w))) / w,
-        1e-12,
-        mpf("0.01002"),
-        (None, 6),
+        lambda w: (mp.psi(0, 1 / mp.sqrt(w) + mpf(1) / 2) + mp.log(w) / 2) / w,
+        1e-9,
+        mpf("0.0818"),
+        (None, 10),
         weight=lambda w: w,
     ),
     "ndtr_inner": Fit(
-        lambda z: (mp.ncdf(mp.sqrt(z)) - mpf(1) / 2) / mp.sqrt(z) - mpf(3) / 8,
+        lambda z: (mp.ncdf(mp.sqrt(z)) - mpf(1) / 2) / mp.sqrt(z) - mpf(1) / 2,
         _TINY,
         1,
         (5, 10),
@@ -225,6 +242,7 @@ SPLITS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
     "ln2": (mp.log(2), (16, 24), (42, 53)),
     "pi": (mp.pi, (24, 24, 24), (53, 53, 53)),
     "pi_without_fma": (mp.pi, (24,), (33, 33, 53)),
+    "pi_squared": (mp.pi**2, (24, 24), (53, 53)),
     "half_pi": (mp.pi / 2, (24, 24), (53, 53)),
     "quarter_pi": (mp.pi / 4, (24, 24), (53, 53)),
     "log2": (1 / mp.log(2), (24, 24), (53, 53)),

@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 from wengert.engines.native.math.exponential import exp, exp_times
-from wengert.engines.native.math.logarithm import log1p, log_in_two, natural, one_plus
+from wengert.engines.native.math.logarithm import log1p, log_in_two, natural_in_two, one_plus
 from wengert.engines.native.math.parts import (
     decompose_normal,
     fast_two_sum,
@@ -25,10 +25,12 @@ from wengert.engines.native.math.parts import (
     polynomial,
     power_of_two,
     quotient,
+    residual,
     scaled,
     shifted,
     table,
     two_product,
+    two_sum,
     where,
 )
 from wengert.engines.native.vectors import Vectors
@@ -36,7 +38,10 @@ from wengert.primitives import random_bits
 
 
 def _erfcx(v: Vectors, x: Any, scale: float) -> tuple[Any, Any]:
-    """exp(y**2) erfc(y) for y = sqrt(scale) x above 0.7, with scale 1 or 1/2; and its rest."""
+    """exp(y**2) erfc(y) for y = sqrt(scale) x above 0.7, with scale 1 or 1/2.
+
+    And what it lacks, as a part of it; None where that does not matter.
+    """
     factor, factor_low = (1.0, 0.0) if scale == 1.0 else _SQRT_HALF
     if not v.is_double(x):  # by way of float64, for the last digit
         y = scaled(v, v.widen(x), factor)
@@ -50,9 +55,9 @@ def _erfcx(v: Vectors, x: Any, scale: float) -> tuple[Any, Any]:
     if y_low is not None:
         error = v.add(error, v.fma(x, v.constant(factor_low, x), y_low))
     y = v.div(top, bottom)
-    # what the quotient, top and bottom lack, over the bottom; the top is about 0.585
-    lacking = v.add(v.fma(v.neg(y), bottom, top), v.fma(v.neg(error), y, top_rest))
-    return y, v.mul(scaled(v, lacking, 1 / 0.585), y)
+    # what the quotient, top and bottom lack; the top is about 0.585
+    lacking = v.add(residual(v, y, bottom, top), v.fma(v.neg(error), y, top_rest))
+    return y, scaled(v, lacking, 1 / 0.585)
 
 
 _SQRT_HALF = (0.7071067811865476, -4.833646656726457e-17)
@@ -93,8 +98,10 @@ def _erf_double(v: Vectors, size: Any) -> Any:
 def _gaussian_tail(v: Vectors, x: Any, scale: float, factor: float) -> Any:
     """factor exp(-scale x**2) erfcx(sqrt(scale) x) for large positive x, NaN for NaN."""
     square, error = two_product(v, x, x)
-    value = [part and scaled(v, part, factor) for part in _erfcx(v, x, scale)]
-    return exp_times(v, scaled(v, square, -scale), scaled(v, error, -scale), value)
+    value, lacking = _erfcx(v, x, scale)
+    value = scaled(v, value, factor)
+    rest = lacking and v.mul(lacking, value)
+    return exp_times(v, scaled(v, square, -scale), scaled(v, error, -scale), (value, rest))
 
 
 def erfc(v: Vectors, x: Any) -> Any:
@@ -112,18 +119,22 @@ def erfcx(v: Vectors, x: Any) -> Any:
     if not v.is_double(x):
         return v.narrow(erfcx(v, v.widen(x)))
     size = v.fabs(x)
-    near, _ = _erfcx(v, v.fmin(v.constant(28.0, x), size), 1.0)
-    inverse = v.div(v.constant(1.0, x), x)
+    near, lacking = _erfcx(v, v.fmin(v.constant(28.0, x), size), 1.0)
+    near = v.fma(lacking, near, near)
+    inverse = v.div(v.constant(1.0, x), size)
     # the asymptotic series: 1 - 1/(2 x**2) + 3/(4 x**4) - ...
     terms = [1.0, -0.5, 0.75, -1.875, 6.5625, -29.53125, 162.421875]
-    series = polynomial(v, v.mul(inverse, inverse), terms)
-    far = v.mul(scaled(v, v.fabs(inverse), 1 / math.sqrt(math.pi)), series)
+    terms = [term / math.sqrt(math.pi) for term in terms]
+    far = v.div(horner(v, v.mul(inverse, inverse), terms), size)
     tail = where(v, "gt", size, 28.0, far, near)
     outer = v.compare("gt", size, v.constant(0.75, x))
-    inner = v.sub(v.sub(v.constant(1.0, x), x), v.mul(x, _inner(v, x)))
+    inner, rest = fast_two_sum(v, v.constant(1.0, x), v.neg(x))
+    inner, lacking = fast_two_sum(v, inner, v.neg(v.mul(x, _inner(v, x))))
+    inner = v.select(outer, v.constant(2.0, x), inner)
+    rest = v.select(outer, v.constant(0.0, x), v.add(rest, lacking))
     square, error = two_product(v, x, x)
     error = where(v, "lt", square, 1000.0, error, 0.0)
-    grown = exp_times(v, square, error, (v.select(outer, v.constant(2.0, x), inner), None))
+    grown = exp_times(v, square, error, (inner, rest))
     left = v.select(outer, v.sub(grown, tail), grown)
     return where(v, "gt", x, 0.75, tail, left)
 
@@ -143,8 +154,22 @@ def _normal_tail(v: Vectors, size: Any) -> Any:
 
 def _normal_inner(v: Vectors, x: Any) -> Any:
     """ndtr(x) for |x| up to 1."""
-    rest = polynomial(v, v.mul(x, x), table(v, x, "ndtr_inner"))
-    return v.fma(x, rest, v.fma(x, v.constant(0.375, x), v.constant(0.5, x)))
+    half = v.constant(0.5, x)
+    return v.fma(x, _normal_rest(v, x), v.fma(x, half, half))
+
+
+def _normal_rest(v: Vectors, x: Any) -> Any:
+    """(ndtr(x) - 1/2) / x - 1/2, for |x| up to 1."""
+    return polynomial(v, v.mul(x, x), table(v, x, "ndtr_inner"))
+
+
+def _left_in_two(v: Vectors, size: Any) -> tuple[Any, Any]:
+    """ndtr(-size) for sizes up to 1, and what it lacks."""
+    half = v.constant(0.5, size)
+    start, error = fast_two_sum(v, half, scaled(v, size, -0.5))
+    product, low = two_product(v, v.neg(size), _normal_rest(v, size))
+    total, rest = two_sum(v, start, product)
+    return total, v.add(rest, v.add(low, error))
 
 
 def log_ndtr(v: Vectors, x: Any) -> Any:
@@ -154,31 +179,49 @@ def log_ndtr(v: Vectors, x: Any) -> Any:
     """
     if not v.is_double(x):
         return v.narrow(log_ndtr(v, v.widen(x)))
-    size = v.fabs(x)
-    inner = _normal_inner(v, v.neg(size))
-    right = v.neg(where(v, "le", size, 1.0, inner, _normal_tail(v, size)))
-    left = where(v, "lt", x, -1.0, _scaled_tail(v, size), inner)
-    m, e = decompose_normal(v, left)
-    f, e_right, _ = one_plus(v, right)
-    f = where(v, "lt", x, 0.0, shifted(v, m, -1.0), f)
-    y = natural(v, f, where(v, "lt", x, 0.0, e, e_right))
+    size, one = v.fabs(x), v.constant(1.0, x)
+    outer = v.compare("lt", x, v.neg(one))
+    tail, tail_lacking = _scaled_tail(v, size)
+    inner, inner_low = _left_in_two(v, v.fmin(one, size))
+    inner_low = where(v, "le", size, 1.0, inner_low, 0.0)
+    left = v.compare("lt", x, v.constant(0.0, x))
+    # the logarithm of a number on the left, of 1 less one on the right
+    number = v.select(outer, tail, inner)
+    m, e = decompose_normal(v, number)
+    less = where(v, "le", size, 1.0, inner, _normal_tail(v, size))
+    f, e_right, _ = one_plus(v, v.neg(less))
+    f, e = v.select(left, shifted(v, m, -1.0), f), v.select(left, e, e_right)
+    high, low = natural_in_two(v, f, e)
+    # what their arguments lack, as a part of them
+    lacking = v.div(inner_low, v.select(left, inner, shifted(v, less, -1.0)))
+    low = v.add(low, v.select(outer, tail_lacking, lacking))
+    return v.neg(v.fabs(_less_half_square(v, x, outer, (high, low))))  # -0.0 on the right
+
+
+def _less_half_square(v: Vectors, x: Any, outer: Any, y: tuple[Any, Any]) -> Any:
+    """y - x**2 / 2 where wanted, for y in two parts; they do not matter if it is infinite."""
+    zero = v.constant(0.0, x)
     square, error = two_product(v, scaled(v, x, -0.5), x)
-    error = where(v, "gt", square, -math.inf, error, 0.0)
-    y = where(v, "lt", x, -1.0, v.add(square, v.add(error, y)), y)
-    return v.neg(v.fabs(y))  # -0.0 on the right
+    square, error = v.select(outer, square, zero), v.select(outer, error, zero)
+    total, rest = two_sum(v, square, y[0])
+    rest = v.add(rest, v.add(y[1], error))
+    return v.add(total, where(v, "eq", square, -math.inf, 0.0, rest))
 
 
-def _scaled_tail(v: Vectors, size: Any) -> Any:
-    """exp(size**2 / 2) ndtr(-size) for any size above 1, in float64."""
+def _scaled_tail(v: Vectors, size: Any) -> tuple[Any, Any]:
+    """exp(size**2 / 2) ndtr(-size) for any size above 1, in float64, and what it lacks."""
     limit = 39.0
-    near, _ = _erfcx(v, v.fmin(v.constant(limit, size), size), 0.5)
+    near, lacking = _erfcx(v, v.fmin(v.constant(limit, size), size), 0.5)
     inverse = v.div(v.constant(1.0, size), size)
     # the asymptotic series: 1 - 1/x**2 + 3/x**4 - ...
     series = polynomial(v, v.mul(inverse, inverse), [1.0, -1.0, 3.0, -15.0, 105.0, -945.0])
     far = v.mul(scaled(v, inverse, 1 / math.sqrt(2 * math.pi)), series)
     # a positive normal number, also where it would be too small
     far = v.fmax(far, v.constant(format_of(v, size).least, size))
-    return where(v, "gt", size, limit, far, scaled(v, near, 0.5))
+    outer = v.compare("gt", size, v.constant(limit, size))
+    return v.select(outer, far, scaled(v, near, 0.5)), v.select(
+        outer, v.constant(0.0, size), lacking
+    )
 
 
 # -- quantiles ---------------------------------------------------------------------------------
@@ -190,15 +233,29 @@ def _central(v: Vectors, x: Any) -> Any:
     return v.div(above, below)
 
 
-def _upper_quantile(v: Vectors, q: Any, square: float) -> Any:
-    """For q up to 1/8, in float64: sqrt(square) times the x for which ndtr(-x) is q."""
-    high, low = (scaled(v, part, -square) for part in log_in_two(v, q))
-    s = v.sqrt(v.add(high, low))
-    rest = v.add(v.fma(v.neg(s), s, high), low)
-    rest = v.mul(rest, v.div(v.constant(0.5, s), s))
-    t = s if square == 1.0 else scaled(v, s, 1 / math.sqrt(square))
+def _central_root(v: Vectors, x: Any) -> Any:
+    """sqrt(2) erf_inv(x) for |x| up to 3/4, in float64."""
+    root, rest = two_product(v, x, v.constant(2 * _SQRT_HALF[0], x))
+    rest = v.fma(x, v.constant(2 * _SQRT_HALF[1], x), rest)
+    if not v.has_fma:  # parts of tiny products are rounded
+        rest = where(v, "lt", v.fabs(x), 1e-290, 0.0, rest)
+    return v.add(root, v.fma(root, _central(v, x), rest))
+
+
+def _upper_quantile(v: Vectors, q: Any, factor: tuple[float, float] | None = None) -> Any:
+    """The x for which ndtr(-x) is q, up to 1/8, times a factor in two parts; in float64."""
+    high, low = (v.neg(part) for part in log_in_two(v, q))
+    t = s = v.sqrt(v.add(high, low))
+    # half of this over t is what t lacks; the quantile grows about 1.5 times as fast
+    rest = v.add(residual(v, t, t, high), low)
+    rest = v.mul(rest, v.div(v.constant(0.75, t), t))
+    if factor:
+        first, second = (v.constant(part, t) for part in factor)
+        s, error = two_product(v, t, first)
+        rest = v.fma(rest, first, v.fma(t, second, error))
     near = v.compare("lt", t, v.constant(4.5, s))
-    first, second = (quotient(v, t, table(v, s, f"quantile_{n}")) for n in ("near", "far"))
+    first = quotient(v, shifted(v, t, -1.4375), table(v, s, "quantile_near"))
+    second = quotient(v, shifted(v, t, -4.5), table(v, s, "quantile_far"))
     above, below = (v.select(near, a, b) for a, b in zip(first, second, strict=True))
     y = v.add(s, v.fma(s, v.div(above, below), rest))
     y = where(v, "eq", q, 0.0, math.inf, y)
@@ -211,7 +268,7 @@ def erf_inv(v: Vectors, x: Any) -> Any:
         return v.narrow(erf_inv(v, v.widen(x)))
     size = v.fabs(x)
     q = scaled(v, v.sub(v.constant(1.0, x), size), 0.5)
-    far = v.copysign(_upper_quantile(v, q, 0.5), x)
+    far = v.copysign(_upper_quantile(v, q, _SQRT_HALF), x)
     return where(v, "le", size, 0.75, v.fma(x, _central(v, x), x), far)
 
 
@@ -220,21 +277,20 @@ def ndtri(v: Vectors, p: Any) -> Any:
     if not v.is_double(p):
         return v.narrow(ndtri(v, v.widen(p)))
     middle = shifted(v, p, -0.5)
-    twice = v.add(middle, middle)
-    root, rest = two_product(v, twice, v.constant(2 * _SQRT_HALF[0], p))
-    rest = v.fma(twice, v.constant(2 * _SQRT_HALF[1], p), rest)
-    near = v.add(root, v.fma(root, _central(v, twice), rest))
+    near = _central_root(v, v.add(middle, middle))
     left = v.compare("lt", p, v.constant(0.5, p))
-    far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)), 1.0)
+    far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)))
     far = v.select(left, v.neg(far), far)
     return where(v, "le", v.fabs(middle), 0.375, near, far)
 
 
 def normal_quantile(v: Vectors, u: Any) -> Any:
     """sqrt(2) erf_inv(u); in float32 by the formula of the primitive, digit by digit."""
-    root = v.constant(math.sqrt(2.0), u)
     if v.is_double(u):
-        return v.mul(erf_inv(v, u), root)
+        size = v.fabs(u)
+        far = _upper_quantile(v, scaled(v, v.sub(v.constant(1.0, u), size), 0.5))
+        return where(v, "le", size, 0.75, _central_root(v, u), v.copysign(far, u))
+    root = v.constant(math.sqrt(2.0), u)
     minus_w = log1p(v, v.mul(u, v.neg(u)))
     near = v.sub(v.constant(-2.5, u), minus_w)
     near = horner(v, near, [float(c) for c in reversed(random_bits.CENTRAL)])

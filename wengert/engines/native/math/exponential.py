@@ -18,6 +18,7 @@ from wengert.engines.native.math.parts import (
     parts,
     polynomial,
     power_of_two,
+    residual,
     scaled,
     shifted,
     table,
@@ -69,7 +70,10 @@ def exp_times(v: Vectors, x: Any, error: Any, factor: Any) -> Any:
     r, rest = fast_two_sum(v, v.fma(n, high, x), v.fma(n, low, error))
     y = v.add(r, v.fma(v.mul(r, r), polynomial(v, r, table(v, x, "expm1")), rest))
     number, rest = factor
-    y = v.fma(y, number, number) if rest is None else v.add(number, v.fma(y, number, rest))
+    if rest is None:
+        y = v.fma(y, number, number)
+    else:
+        y = v.add(number, v.fma(y, number, v.fma(y, rest, rest)))
     return times_power(v, y, n, bits)
 
 
@@ -111,14 +115,26 @@ def logistic(v: Vectors, x: Any) -> Any:
 
 
 def tanh(v: Vectors, x: Any) -> Any:
-    """Hyperbolic tangent: (1 - e) / (1 + e) for e = exp(-2 |x|), both rounded only once."""
+    """Hyperbolic tangent: (1 - e) / (1 + e) for e = exp(-2 |x|), both rounded only once.
+
+    In float64 that is not enough near 1/2, and what rounding took away is put back.
+    """
     double = scaled(v, v.fabs(x), -2.0)
     low = -40.0 if v.is_double(x) else -20.0  # beyond, it rounds to 1
     y, _, bits = _expm1_parts(v, v.fmax(v.constant(low, x), double), format_of(v, x).bias)
     power, one = power_of_two(v, x, bits), v.constant(1.0, x)
-    above = v.fma(v.neg(y), power, v.sub(one, power))
+    start = v.sub(one, power)
+    above = v.fma(v.neg(y), power, start)
     below = v.fma(y, power, v.add(one, power))
-    return v.copysign(v.div(above, below), x)
+    ratio = v.div(above, below)
+    if v.is_double(x):
+        # of above and below: both sums are exact but for this
+        lost = v.sub(v.sub(start, above), v.mul(y, power))
+        added = v.sub(v.sub(v.add(one, power), below), v.neg(v.mul(y, power)))
+        rest = v.add(residual(v, ratio, below, above), v.fma(v.neg(ratio), added, lost))
+        half = v.fma(ratio, v.constant(0.5, x), v.constant(0.5, x))  # 1 / below
+        ratio = v.fma(rest, half, ratio)
+    return v.copysign(ratio, x)
 
 
 def _halves(v: Vectors, x: Any) -> tuple[Any, Any, Any, Any]:
@@ -140,7 +156,8 @@ def sinh(v: Vectors, x: Any) -> Any:
     """Hyperbolic sine, without cancellation: sinh(n ln 2 + r) by the theorem of addition."""
     even, odd, up, down = _halves(v, x)
     difference = v.sub(up, down)
-    y = v.add(difference, v.fma(odd, v.add(up, down), v.mul(even, difference)))
+    rest = v.fma(odd, up, v.fma(odd, down, v.mul(even, difference)))
+    y = v.add(difference, rest)
     return tiny_as_is(v, x, v.copysign(scaled(v, y, 2.0), x))
 
 

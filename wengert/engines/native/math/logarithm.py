@@ -69,10 +69,14 @@ def natural(v: Vectors, f: Any, e: Any, rest: Any = None) -> Any:
 def log_in_two(v: Vectors, x: Any) -> tuple[Any, Any]:
     """The natural logarithm of positive numbers, and what it lacks."""
     m, e = decompose(v, x)
-    f = shifted(v, m, -1.0)
-    step, step_low = parts(v, x, "ln2")
+    return natural_in_two(v, shifted(v, m, -1.0), e)
+
+
+def natural_in_two(v: Vectors, f: Any, e: Any) -> tuple[Any, Any]:
+    """log((1 + f) 2**e), and what it lacks."""
+    step, step_low = parts(v, f, "ln2")
     high, rest = fast_two_sum(v, scaled(v, e, step), f)  # e is 0, or at least 1
-    return high, v.sub(rest, v.fma(e, v.constant(-step_low, x), _drop(v, f)))
+    return high, v.sub(rest, v.fma(e, v.constant(-step_low, f), _drop(v, f)))
 
 
 def log2(v: Vectors, x: Any) -> Any:

@@ -222,6 +222,14 @@ def two_product(v: Vectors, x: Any, y: Any) -> tuple[Any, Any]:
     return product, v.add(error, v.mul(b, d))
 
 
+def residual(v: Vectors, x: Any, y: Any, z: Any) -> Any:
+    """z - x y, for a z that is nearly the product, on every machine."""
+    if v.has_fma:
+        return v.fma(v.neg(x), y, z)
+    product, error = two_product(v, x, y)
+    return v.sub(v.sub(z, product), error)
+
+
 def _halves(v: Vectors, x: Any) -> tuple[Any, Any]:
     factor = v.constant(2.0 ** math.ceil((format_of(v, x).mantissa + 1) / 2) + 1, x)
     big = v.mul(x, factor)
