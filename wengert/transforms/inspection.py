@@ -102,7 +102,9 @@ def profile(report: bool = True) -> Iterator[Any]:
 
     Yields:
       the profile: `rows` with `title`, `calls`, `seconds`, `gigabytes_per_second`, `gigaflops`
-      and the user's line; `str(profile)` is the table.
+      and the user's line; `str(profile)` is the table. Each loop or conditional is followed by
+      the steps inside, with greater `depth`; its `own` seconds are those that are not theirs.
+      Where the steps inside are about as short as reading the clock, one row counts them.
 
     >>> import wengert, wengert.numpy as wnp
     >>> f = wengert.jit(lambda x: wnp.sum(wnp.sin(x)))

@@ -18,6 +18,7 @@ from wengert.core.tracing import trace
 from wengert.engines.native.compile import compile_program
 from wengert.engines.native.runtime import callable as native
 from wengert.testing.fuzzing import check_function
+from wengert.testing.fuzzing import primitive as p
 
 ENGINES = ("native", "baseline", "checked")
 #: Carries of so few bytes are copied through registers, larger ones lie in memory.
@@ -160,6 +161,12 @@ def test_nested_conditionals_in_loops():
         check_function(lambda x: [lax.fori_loop(0, 20, body, x)], [values(n)])
 
 
+def test_eager_loops_whose_body_calls_back():
+    """The body is compiled while the loop runs in the eager engine, to which it calls back."""
+    look = lambda x, n: lax.fori_loop(0, n, lambda i, c: p("zeta")(c, c) * 0 + c + 1, x)
+    assert float(look(np.float64(2), 300)) == 302
+
+
 # -- errors and interrupts -------------------------------------------------------------------
 
 
@@ -215,6 +222,15 @@ KINDS = {
     "arrays": "X = np.ones(500); f = wg.jit(lambda x, n: grow(x, n)[1])",
     "scan": "X = 1.0; f = wg.jit(lambda x, n: lax.scan("
     "lambda c, _: (grow(c, n)[1], None), x, None, length=3)[0])",
+    # loops of few turns, in loops of few turns: none of them takes long
+    "short": "deep = lambda f, k: f if not k else deep(lambda x, n: lax.scan("
+    "lambda c, _: (f(c, n), None), x, None, length=3000)[0], k - 1)\n"
+    "X = 1.0; f = wg.jit(lambda x, n: lax.cond(n > 3, deep(lambda c, n: wg.numpy.sin(c), 3), "
+    "lambda x, n: x, x, n))",
+    # each turn on the way back is one of few, and goes through thousands of steps
+    "checkpoints": "X = 1.0; g = wg.jit(wg.grad(lambda x, n: lax.while_loop("
+    "lambda c: c[0] < n, lambda c: (c[0] + 1, wg.numpy.sin(c[1])), (0 * n, x), "
+    "checkpoint=1)[1])); f = lambda x, n: g(x, min(n, 200_000))",
 }
 
 

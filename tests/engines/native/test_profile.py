@@ -77,9 +77,78 @@ def test_errors_end_a_profile():
     assert float(f(np.ones(3), 1)) == 1
 
 
-def test_loops_are_one_step():
-    taken, _ = rows(lambda x: wg.lax.fori_loop(0, 10, lambda i, c: wnp.sin(c), x), X, times=2)
-    assert [(row.title, row.calls) for row in taken.rows] == [("while", 2)]
+def outline(taken):
+    return [(row.depth, row.title, row.calls) for row in taken.rows]
+
+
+def test_steps_inside_loops():
+    f = lambda x: wg.lax.fori_loop(0, 10, lambda i, c: wnp.sin(c), x)
+    taken, _ = rows(f, X, times=2)
+    assert outline(taken) == [
+        (0, "while", 2),
+        (1, "map 64×64", 20),
+        (1, "map scalar", 20),
+        (1, "test: 1 small step", 22),
+    ]
+    loop, step, count, test = taken.rows
+    assert 0 < step.seconds <= loop.seconds
+    assert loop.own == pytest.approx(loop.seconds - step.seconds - count.seconds)
+    assert loop.gigabytes_per_second == pytest.approx(
+        loop.total.bytes / loop.seconds / 1e9, rel=1e-6
+    )
+    assert loop.total.flops >= 20 * step.cost.flops
+    assert (test.timed, test.seconds) == (False, 0)
+
+
+def test_loops_in_registers_are_counted_not_timed():
+    """Reading the clock would take longer than a turn."""
+    taken, out = rows(lambda x: wg.lax.fori_loop(0, 1000, lambda i, c: c * 0.5 + 1, x), 3.0)
+    loop, *inside = taken.rows
+    assert (loop.title, loop.calls) == ("while", 3)
+    assert {(row.title, row.calls, row.timed) for row in inside} == {
+        ("test: 1 small step", 3003, False),
+        ("1 small step", 3000, False),
+    }
+    assert loop.own == loop.seconds > 0
+    assert "the clock" in str(taken)
+    assert float(out) == 2
+
+
+def test_branches_that_ran_are_shown():
+    f = lambda i, x: wg.lax.switch(i, [wnp.sort, wnp.cumsum, lambda x: x[::-1]], x)
+    taken, _ = rows(f, np.int32(1), np.ones(10_000))
+    assert [row.title for row in taken.rows if row.depth] == ["branch 1: cumsum"]
+
+
+def test_loops_inside_loops():
+    def row(c, x):
+        return wg.lax.scan(lambda c, y: (c @ y, None), c, wnp.stack([x, x]))[0], wnp.sort(x[0])
+
+    taken, _ = rows(lambda c, x: wg.lax.scan(row, c, x), X, np.ones((5, 64, 64), np.float32))
+    found = {(row.depth, row.title): row.calls for row in taken.rows}
+    assert found[0, "scan"] == 3
+    assert found[1, "scan"] == 15
+    assert found[2, "dot_general"] == 30
+    assert found[1, "sort"] == 15
+    assert sum(row.own for row in taken.rows) == pytest.approx(
+        sum(row.seconds for row in taken.rows if not row.depth)
+    )
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_loops_that_go_back(checkpoint):
+    def f(x, n):
+        body = lambda c: (c[0] + 1, wnp.sin(c[1]))
+        return wnp.sum(
+            wg.lax.while_loop(lambda c: c[0] < n, body, (0 * n, x), checkpoint=checkpoint)[1]
+        )
+
+    taken, _ = rows(wg.grad(f), X, np.int32(6), times=1)
+    found = {row.title: row.calls for row in taken.rows if row.timed and row.depth}
+    name = "phase 1" if checkpoint is None else "back"
+    assert found[f"{name}: map 64×64"] == 6
+    text = str(taken)
+    assert f"\n  {name}: map 64×64" in text
 
 
 def test_nothing_is_measured_outside():

@@ -183,6 +183,7 @@ class BlockWriter:
       inputs: pointers to the inputs (constants first).
       outputs: pointers to memory for the results.
       in_place: results whose memory is that of an input which they replace.
+      clock: where the times of its steps go (`profiling.Section`), if they are taken.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class BlockWriter:
         inputs: Sequence[Any],
         outputs: Sequence[Any],
         in_place: Iterable[Variable] = (),
+        clock: Any = None,
     ) -> None:
         self.context = context
         self.code = code
@@ -206,6 +208,8 @@ class BlockWriter:
         self.copied: list[tuple[Atom, Any]] = []
         #: Variables that take the place of one that their step reads.
         self.in_place = set(in_place)
+        self.clock = clock
+        self._step = 0
         #: The last step that may end the program early.
         self.last_exit = -1
 
@@ -279,10 +283,20 @@ class BlockWriter:
     # -- nested blocks -----
 
     def nested(
-        self, block: Block, inputs: Any, outputs: Any, in_place: Iterable[Variable] = ()
+        self,
+        block: Block,
+        inputs: Any,
+        outputs: Any,
+        in_place: Iterable[Variable] = (),
+        label: str = "",
     ) -> BlockWriter:
-        """A writer for a block inside this one, such as the body of a loop."""
-        return BlockWriter(self.context, self.code, block, inputs, outputs, in_place)
+        """A writer for a block inside the current step, such as the body of a loop.
+
+        Args:
+          label: what a profile calls the block, if the step has others.
+        """
+        clock = self.clock and self.clock.inside(self._step, block, label)
+        return BlockWriter(self.context, self.code, block, inputs, outputs, in_place, clock)
 
     def may_update(self, block: Block, before: Variable, after: Atom) -> bool:
         """Whether a turn of a loop may compute a carry in the memory of the one before."""
@@ -290,18 +304,17 @@ class BlockWriter:
 
     # -- steps -----------------------------------------------
 
-    def write(self, clock: Any = None) -> None:
-        """Append the steps, and copies of results that are also something else.
-
-        Args:
-          clock: a `profiling.Clock` that is read around every step.
-        """
-        before = self.context.base
+    def write(self) -> None:
+        """Append the steps, and copies of results that are also something else."""
+        before, clock = self.context.base, self.clock
+        if clock:
+            clock.enter(self.code)
         self._claim_outputs()
         self._place_all()
         above = self.context.base
         for number, step in enumerate(self.block.steps):
             self.context.base = above
+            self._step = number
             begin = clock.start(self.code) if clock else None
             exits = self.context.exits
             self._write_step(step)

@@ -17,7 +17,6 @@ import numpy as np
 
 from wengert import errors
 from wengert.core.array import ArrayType
-from wengert.core.interpreter import state
 from wengert.core.primitive import typed_literals
 from wengert.core.program import Equation, Literal
 from wengert.engines.native.symbols import provide
@@ -75,7 +74,8 @@ def evaluate(equation: Equation, addresses: Sequence[int]) -> None:
         else:
             array = view(next(given), atom.type)
             operands.append(array if array.ndim else array[()])
-    out = state.run(equation.primitive.compute, *typed_literals(operands), **equation.params)
+    with np.errstate(all="ignore"):  # `state.run` may be what runs the program
+        out = equation.primitive.compute(*typed_literals(operands), **equation.params)
     results = out if equation.primitive.multiple_results else [out]
     for variable, value in zip(equation.outputs, results, strict=True):
         view(next(given), variable.type)[...] = value

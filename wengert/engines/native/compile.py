@@ -35,7 +35,7 @@ from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
 from wengert.engines.native.fingerprint import fingerprint
 from wengert.engines.native.kernels import Block, OpaqueStep, group
 from wengert.engines.native.machine import LoadedCode, Target, load, optimise_and_emit
-from wengert.engines.native.profiling import Clock
+from wengert.engines.native.profiling import Section
 from wengert.engines.native.symbols import address
 from wengert.passes.pipeline import optimise
 
@@ -334,12 +334,12 @@ def compile_program(
     return CompiledProgram(program, made, key)
 
 
-def compile_profiled(program: Program) -> tuple[CompiledProgram, Clock]:
+def compile_profiled(program: Program) -> tuple[CompiledProgram, Section]:
     """Machine code of a program that reads a clock around every step."""
     target = Target.host()
     program = optimise(program)
     block = group(program)
-    clock = Clock(block)
+    clock = Section(block)
     module, context = write_module(block, target, clock)
     content = optimise_and_emit(module, target)
     made = ObjectCode(

@@ -7,37 +7,22 @@ scanned array is read where it is, and an element of a stacked result is written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
-from wengert.core.program import Equation, Program, Variable
+from wengert.core.program import Equation, Program
 from wengert.engines.native.code import Buffer
-from wengert.engines.native.context import FAILED, RAISED
-from wengert.engines.native.kernels import Block, group
+from wengert.engines.native.context import FAILED
+from wengert.engines.native.control_checkpoints import write_checkpointed
+from wengert.engines.native.kernels import group
+from wengert.engines.native.turns import Carry, listen, nbytes, while_true
 
 if TYPE_CHECKING:
     from wengert.engines.native.blocks import BlockWriter
 
 ir = lazy_module("llvmlite.ir")
-
-#: Carries of so few bytes are copied: LLVM turns the copies into registers.
-_REGISTERS = 512
-#: Turns of a loop between two looks at whether the user wants to interrupt it.
-_PATIENCE = 1 << 16
-
-
-def _bytes(type_: ArrayType) -> int:
-    return type_.size * type_.dtype.itemsize
-
-
-def _run(
-    writer: BlockWriter, program: Program, inputs: Sequence[Any], outputs: Sequence[Any]
-) -> None:
-    """Write a program's steps, reading and writing at the pointers."""
-    writer.nested(group(program), inputs, outputs).write()
 
 
 def carry_operands(equation: Equation) -> tuple[int, int]:
@@ -47,50 +32,6 @@ def carry_operands(equation: Equation) -> tuple[int, int]:
         return params["consts"], params["carry"]
     at = params["cond_count"] + params["body_count"]
     return at, len(equation.inputs) - at
-
-
-class Carry:
-    """The carry of a loop in memory, and where a turn of the loop leaves the next one.
-
-    Large values that a turn may update in place are; the others are computed beside the carry
-    and then copied over it.
-    """
-
-    def __init__(
-        self, writer: BlockWriter, block: Block, types: Sequence[ArrayType], inputs: Any
-    ) -> None:
-        self.writer = writer
-        self.types = types
-        self.current = [writer.memory(_bytes(t)) for t in types]
-        results = block.program.outputs[: len(types)]
-        self.replaced = [
-            _bytes(t) > _REGISTERS and writer.may_update(block, v, out)
-            for t, v, out in zip(types, inputs, results, strict=True)
-        ]
-        self.following = [
-            current if replaced else writer.memory(_bytes(t))
-            for current, replaced, t in zip(self.current, self.replaced, types, strict=True)
-        ]
-        roots = [block.root(a) for a in results]
-        self.in_place = [
-            r
-            for r, yes in zip(roots, self.replaced, strict=True)
-            if yes and isinstance(r, Variable)
-        ]
-
-    def begin(self, pointers: Sequence[Any]) -> None:
-        """Start from values in memory."""
-        _copy_all(self.writer, self.current, pointers, self.types)
-
-    def advance(self) -> None:
-        """Take over what a turn has computed."""
-        moved = [i for i, replaced in enumerate(self.replaced) if not replaced]
-        for i in moved:
-            self.writer.code.move(self.current[i], self.following[i], _bytes(self.types[i]))
-
-    def end(self, pointers: Sequence[Any]) -> None:
-        """Leave the last values in memory."""
-        _copy_all(self.writer, pointers, self.current, self.types)
 
 
 def _write_cond(
@@ -106,9 +47,9 @@ def _write_cond(
     switch = builder.switch(index, blocks[-1])
     for i, block in enumerate(blocks[:-1]):
         switch.add_case(ir.Constant(ir.IntType(32), i), block)
-    for block, branch in zip(blocks, branches, strict=True):
+    for i, (block, branch) in enumerate(zip(blocks, branches, strict=True)):
         builder.position_at_end(block)
-        _run(writer, branch, inputs, outputs)
+        writer.nested(group(branch), inputs, outputs, label=f"branch {i}").write()
         builder.branch(after)
     builder.position_at_end(after)
 
@@ -138,40 +79,14 @@ def _write_scan(
         inputs, outputs = [*held, *carry.current, *elements], [*carry.following, *places]
         writer.nested(block, inputs, outputs, carry.in_place).write()
         carry.advance()
-        _listen(writer, i)
+        listen(writer, block)
     carry.end([b.pointer for b in results[:count]])
 
 
 def _element(writer: BlockWriter, array: Any, at: Any, type_: ArrayType) -> Any:
     """Where an element of a stack of arrays is."""
-    place = writer.code.offset(array, at, _bytes(type_))
-    return writer.context.span(writer.code, place, _bytes(type_), type_)
-
-
-@contextmanager
-def _while(writer: BlockWriter, cond: Program, inputs: Sequence[Any]) -> Iterator[None]:
-    """The code inside runs as long as a program of the inputs gives true."""
-    code, builder = writer.code, writer.code.builder
-    writer.context.loops = True
-    truth = writer.memory(1)
-    turn = code.stack(code.i64)
-    head = builder.append_basic_block("while.head")
-    inside = builder.append_basic_block("while.body")
-    after = builder.append_basic_block("while.end")
-    builder.store(code.int64(0), turn)
-    builder.branch(head)
-    builder.position_at_end(head)
-    _run(writer, cond, inputs, [truth])
-    byte = ir.IntType(8)
-    holds = builder.icmp_unsigned("!=", builder.load(truth, typ=byte), ir.Constant(byte, 0))
-    builder.cbranch(holds, inside, after)
-    builder.position_at_end(inside)
-    yield
-    count = builder.add(builder.load(turn, typ=code.i64), code.int64(1))
-    builder.store(count, turn)
-    _listen(writer, count)
-    builder.branch(head)
-    builder.position_at_end(after)
+    place = writer.code.offset(array, at, nbytes(type_))
+    return writer.context.span(writer.code, place, nbytes(type_), type_)
 
 
 def _write_while(
@@ -186,10 +101,11 @@ def _write_while(
     block = group(body)
     carry = Carry(writer, block, [b.type for b in results], body.inputs[body_count:])
     carry.begin(pointers[cond_count + body_count :])
-    with _while(writer, params["cond"], [*cond_held, *carry.current]):
+    with while_true(writer, params["cond"], [*cond_held, *carry.current]):
         inputs = [*body_held, *carry.current]
         writer.nested(block, inputs, carry.following, carry.in_place).write()
         carry.advance()
+        listen(writer, block)
     carry.end([b.pointer for b in results])
 
 
@@ -198,6 +114,9 @@ def _write_sweeps(
 ) -> None:
     """A loop that records what each iteration leaves, and goes back and forth over it."""
     params, code = equation.params, writer.code
+    if params["checkpoint"] is not None and len(params["phases"]) == 2:
+        write_checkpointed(writer, equation, operands, results)
+        return
     pointers = [b.pointer for b in operands]
     first = params["cond_count"] + params["consts"]
     alone, held = pointers[: params["cond_count"]], pointers[params["cond_count"] : first]
@@ -209,21 +128,22 @@ def _write_sweeps(
         block = group(phase)
         types = phase.out_types[:count]
         begin = len(phase.inputs) - count
-        carry = Carry(writer, block, types, phase.inputs[begin:])
+        carry, label = Carry(writer, block, types, phase.inputs[begin:]), f"phase {number}"
         carry.begin(pointers[first + done : first + done + count])
         if number == 0:
-            with _while(writer, params["cond"], [*alone, *carry.current]):
+            with while_true(writer, params["cond"], [*alone, *carry.current]):
                 inputs, outputs = [*held, *carry.current], [*carry.following, *tape.append()]
-                writer.nested(block, inputs, outputs, carry.in_place).write()
+                writer.nested(block, inputs, outputs, carry.in_place, label).write()
                 carry.advance()
+                listen(writer, block)
         else:
             with code.loop(tape.length(), name="sweep") as i:
                 before, own = tape.at(i, number)
                 inputs = [*held, *before, *carry.current]
                 outputs = [*carry.following, *own]
-                writer.nested(block, inputs, outputs, carry.in_place).write()
+                writer.nested(block, inputs, outputs, carry.in_place, label).write()
                 carry.advance()
-                _listen(writer, i)
+                listen(writer, block)
         carry.end([b.pointer for b in results[done : done + count]])
         done += count
     tape.free()
@@ -250,7 +170,7 @@ class Tape:
             own = []
             for type_ in phase.out_types[count:]:
                 own.append((self.slot, type_))
-                self.slot += -(-_bytes(type_) // 16) * 16
+                self.slot += -(-nbytes(type_) // 16) * 16
             self.places.append(own)
         code = self.code
         self._memory = writer.context.owned(code)
@@ -301,31 +221,13 @@ class Tape:
         memory = code.builder.load(self._memory, typ=code.pointer_type)
         base = code.offset(memory, number, self.slot or 1)
         return [
-            code.context.span(code, code.offset(base, offset), _bytes(type_), type_)
+            code.context.span(code, code.offset(base, offset), nbytes(type_), type_)
             for offset, type_ in places
         ]
 
     def free(self) -> None:
         """Give the memory back."""
         self.writer.context.free_owned(self.code, self._memory)
-
-
-def _copy_all(
-    writer: BlockWriter, targets: Sequence[Any], sources: Sequence[Any], types: Any
-) -> None:
-    for target, source, type_ in zip(targets, sources, types, strict=True):
-        writer.code.move(target, source, _bytes(type_))
-
-
-def _listen(writer: BlockWriter, turn: Any) -> None:
-    """Look now and then whether the user wants to interrupt the loop."""
-    code, builder = writer.code, writer.code.builder
-    low = builder.and_(turn, code.int64(_PATIENCE - 1))
-    now = builder.icmp_signed("==", low, code.int64(_PATIENCE - 1))
-    with builder.if_then(now, likely=False):
-        status = code.call("interrupt.check", code.i64, [])
-        wanted = builder.icmp_signed("!=", status, code.int64(0))
-        writer.context.leave_if(code, wanted, RAISED)
 
 
 CONTROL: dict[str, Callable[..., None]] = {

@@ -100,7 +100,7 @@ def _opaque(block: Block, step: OpaqueStep) -> Cost:
         return cost_of_block(group(params["body"])).times(params["length"])
     if name == "while":
         return cost_of_block(group(params["cond"])) + cost_of_block(group(params["body"]))
-    if name == "sweeps" and step.kind == "control":
+    if name == "sweeps":
         return sum((cost_of_block(group(p)) for p in params["phases"]), Cost())
     if name == "cond":
         costs = [cost_of_block(group(branch)) for branch in params["branches"]]

@@ -122,8 +122,7 @@ def classify(equation: Equation) -> str:
     """The kind of an equation (see the module)."""
     name = equation.primitive.name
     if name in CONTROL:
-        bounded = name == "sweeps" and equation.params["checkpoint"] is not None
-        return "callback" if bounded else "control"
+        return "control"
     if all(dtypes.kind(t.dtype) in "biufc" for t in _types(equation)):
         if name in VIEWS and _is_view(equation):
             return "view"

@@ -14,7 +14,13 @@ from typing import Any
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import ufuncs
 from wengert.engines.native.math import huge
-from wengert.engines.native.runtime import blas_threads, interrupt, memory, pool
+from wengert.engines.native.runtime import (
+    blas_threads,
+    checkpoints,
+    interrupt,
+    memory,
+    pool,
+)
 
 cython_blas = lazy_module("scipy.linalg.cython_blas")
 cython_lapack = lazy_module("scipy.linalg.cython_lapack")
@@ -39,6 +45,7 @@ _FAMILIES: dict[str, Callable[[str], int]] = {
     "python": lambda name: _python_address(name),
     "pool": pool.address,
     "memory": memory.address,
+    "checkpoints": checkpoints.address,
     "blas_threads": blas_threads.address,
     "interrupt": interrupt.address,
     "ufunc": ufuncs.address,
