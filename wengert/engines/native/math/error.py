@@ -235,11 +235,13 @@ def _central(v: Vectors, x: Any) -> Any:
 
 def _central_root(v: Vectors, x: Any) -> Any:
     """sqrt(2) erf_inv(x) for |x| up to 3/4, in float64."""
+    tiny = v.compare("lt", v.fabs(x), v.constant(1e-290, x))
+    if not v.has_fma:  # parts of tiny products would be rounded
+        x = v.select(tiny, scaled(v, x, 2.0**60), x)
     root, rest = two_product(v, x, v.constant(2 * _SQRT_HALF[0], x))
     rest = v.fma(x, v.constant(2 * _SQRT_HALF[1], x), rest)
-    if not v.has_fma:  # parts of tiny products are rounded
-        rest = where(v, "lt", v.fabs(x), 1e-290, 0.0, rest)
-    return v.add(root, v.fma(root, _central(v, x), rest))
+    y = v.add(root, v.fma(root, _central(v, x), rest))
+    return y if v.has_fma else v.select(tiny, scaled(v, y, 2.0**-60), y)
 
 
 def _upper_quantile(v: Vectors, q: Any, factor: tuple[float, float] | None = None) -> Any:

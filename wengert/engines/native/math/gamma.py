@@ -55,18 +55,30 @@ def lgamma(v: Vectors, x: Any) -> Any:
     for part in (low, high):
         near = v.sub(near, where(v, "lt", a, 1.0, part, -0.0))
     y = where(v, "le", a, 4.0, near, _stirling(v, a, high, low))
-    r = v.sub(a, v.rint(a))
-    reflected = v.sub(v.neg(log(v, v.fabs(v.mul(_sine_over_pi(v, r), a)))), y)
-    reflected = where(v, "eq", r, 0.0, math.inf, reflected)
-    reflected = where(v, "lt", a, 1e-20, y, reflected)  # the square underflows
-    y = where(v, "lt", x, 0.0, reflected, y)
+    y = where(v, "lt", x, 0.0, _reflected(v, a, y), y)
     y = where(v, "eq", a, 0.0, math.inf, y)
     return where(v, "lt", a, math.inf, y, x)
 
 
-def _sine_over_pi(v: Vectors, r: Any) -> Any:
-    """sin(pi r) / pi, for |r| up to 1/2."""
-    return v.mul(r, polynomial(v, v.mul(r, r), table(v, r, "sinc")))
+def _reflected(v: Vectors, a: Any, y: Any) -> Any:
+    """lgamma(-a) for a positive a, where lgamma(a) is y: -log(a sin(pi a) / pi) - y."""
+    r = v.sub(a, v.rint(a))
+    sine, error = _sine_over_angle(v, r)
+    area, area_low = two_product(v, v.fabs(r), a)
+    product, low = two_product(v, area, sine)
+    low = v.add(low, v.fma(area_low, sine, v.mul(area, error)))
+    high, rest = log_in_two(v, product)
+    total, lost = two_sum(v, high, y)
+    total = v.neg(v.add(total, v.add(lost, v.add(rest, v.div(low, product)))))
+    total = where(v, "eq", r, 0.0, math.inf, total)
+    return where(v, "lt", a, 1e-20, y, total)  # the square underflows
+
+
+def _sine_over_angle(v: Vectors, r: Any) -> tuple[Any, Any]:
+    """sin(pi r) / (pi r) for |r| up to 1/2, and what it lacks."""
+    z = v.mul(r, r)
+    rest = v.mul(z, polynomial(v, z, table(v, r, "sinc")[1:]))
+    return fast_two_sum(v, v.constant(1.0, r), rest)
 
 
 def _stirling(v: Vectors, x: Any, high: Any, low: Any) -> Any:
