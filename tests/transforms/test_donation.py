@@ -369,3 +369,48 @@ def test_residuals_of_a_pullback(ready):
     f(x)
     with pytest.raises(errors.DeletedArrayError):
         pull(1.0)
+
+
+# -- errors ----------------------------------------------------------------------------------
+
+
+def test_the_error_names_the_call():
+    def step_here(x):
+        return x + 1
+
+    step = wg.jit(step_here, donate_argnums=0)
+    x = vector()
+    step(x)  # the call that is named
+    with pytest.raises(errors.DeletedArrayError) as caught:
+        x + 1
+    text = str(caught.value)
+    assert "it was donated to step_here.\n" in text
+    assert "# the call that is named" in text
+
+
+def test_the_error_names_no_other_call():
+    """Machine code does not look where it is called from, and the error says so."""
+    if not (native.SUPPORTED and selection.has_llvm()):
+        pytest.skip("jit is eager here")
+    step = wg.jit(lambda x: x + 1, donate_argnums=0)
+    for _ in range(3):
+        step(vector())  # the first one
+        native.wait_for_machine_code()
+    x, before = vector(), step.native_hits
+    step(x)
+    assert step.native_hits == before + 1
+    message = "in a later call than the one at this line"
+    with pytest.raises(errors.DeletedArrayError, match=message) as caught:
+        x + 1
+    assert "# the first one" in str(caught.value)
+
+
+def test_debugging_finds_the_call(ready):
+    step = wg.jit(lambda x: x + 1, donate_argnums=0)
+    ready(step, vector())
+    x = vector()
+    with wg.config.debug_nans(True):
+        step(x)  # debugged
+    with pytest.raises(errors.DeletedArrayError, match="# debugged") as caught:
+        x + 1
+    assert "later call" not in str(caught.value)

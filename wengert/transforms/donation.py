@@ -50,10 +50,23 @@ def donated_leaves(
     return tuple(donated)
 
 
-def deleted(type_: Any, name: str, here: Any, always: bool = True) -> Deleted:
-    """What an array holds that has been donated to a function, here or by a call like this."""
-    how = "was donated to" if always else "was donated by a call like this to"
-    return Deleted(type_, f"{how} {name}", here)
+def deleted(type_: Any, name: str, here: Any, later: bool = False) -> Deleted:
+    """What an array holds that has been donated to a function.
+
+    Args:
+      type_: its type.
+      name: of the function.
+      here: the line of the call.
+      later: whether it was not this call, but one after it that machine code answered, which
+        does not look where it is called from.
+    """
+    how = f"was donated to {name}"
+    if later:
+        how += (
+            ", in a later call than the one at this line, the first with arguments like these "
+            "(under wengert.config.debug_nans(True) the line of every call is noted)"
+        )
+    return Deleted(type_, how, here)
 
 
 def call_donating(

@@ -311,7 +311,7 @@ def _answer_natively(
     traced.forms.add(form)
     native, in_tree, out_tree = traced.executable, traced.in_tree, traced.out_tree
     here = location() if traced.donated else None
-    gone = {i: deleted(native.in_types[i], name, here, False) for i in traced.donated}
+    gone = {i: deleted(native.in_types[i], name, here, True) for i in traced.donated}
     function.add_specialisation(
         native.specialisation(args, kwargs, in_tree, out_tree, frozenset(static), donated=gone)
     )

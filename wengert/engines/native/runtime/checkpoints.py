@@ -20,13 +20,12 @@ number of steps has binary digits.
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import machine
 from wengert.engines.native.runtime import memory
-from wengert.engines.native.runtime.routine import Routine, build
+from wengert.engines.native.runtime.routine import Routine, build, once
 
 ir = lazy_module("llvmlite.ir")
 
@@ -265,7 +264,7 @@ def _write(module: Any) -> None:
     _write_release(module)
 
 
-@cache
+@once
 def _code() -> machine.LoadedCode:
     symbols = {f"memory.{name}": memory.address(name) for name in ("allocate", "release")}
     libc = ctypes.CDLL(None)
