@@ -13,6 +13,7 @@ from typing import Any
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native import ufuncs
+from wengert.engines.native.library import gemm
 from wengert.engines.native.math import huge
 from wengert.engines.native.runtime import (
     blas_threads,
@@ -48,6 +49,7 @@ _FAMILIES: dict[str, Callable[[str], int]] = {
     "checkpoints": checkpoints.address,
     "blas_threads": blas_threads.address,
     "interrupt": interrupt.address,
+    "gemm": gemm.address,
     "ufunc": ufuncs.address,
     "math": huge.address,
 }

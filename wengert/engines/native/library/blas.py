@@ -1,10 +1,11 @@
 """`dot_general`: small products inline, large ones by BLAS, none of them copied without need.
 
 `layout.plan` turns a contraction into matrix products inside loops. Products that are small,
-and those of integers and bools, are written out here; others call `?gemm` and `?gemv` of the
-BLAS that SciPy carries, by reference and column-major as Fortran has it: a row-major product
-`a @ b` is the column-major product `b @ a`. 16-bit floats are multiplied in float32 and rounded
-once at the end, as the eager engine does.
+and those of integers and bools, are written out here; those of real matrices are done by our
+own routines (`gemm`); others call `?gemm` and `?gemv` of the BLAS that SciPy carries, by
+reference and column-major as Fortran has it: a row-major product `a @ b` is the column-major
+product `b @ a`. 16-bit floats are multiplied in float32 and rounded once at the end, as the
+eager engine does.
 
 BLAS runs in the thread that calls it (see `runtime.blas_threads`): products are split over our
 threads, many small ones by number, large ones by rows or columns. Blocks depend on sizes only.
@@ -15,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,10 @@ from wengert.engines.native.library.common import (
     load,
     store,
 )
-from wengert.engines.native.library.contraction import Choice, Contraction, Dim
+from wengert.engines.native.library.gemm import emit_gemm, packed_bytes, suits
 from wengert.engines.native.library.layout import Loop, Matrices, Product, plan
 from wengert.engines.native.library.small_dot import Arithmetic, emit_small_dot, is_direct
-from wengert.engines.native.library.tiles import Pointers, emit_contraction
-from wengert.engines.native.library.transposed import copy_strided, copy_transposed
+from wengert.engines.native.library.transposed import copy_transposed
 from wengert.engines.native.runtime import blas_threads
 
 ir = lazy_module("llvmlite.ir")
@@ -58,11 +57,6 @@ _LEAST_ROWS = 32
 _LEAST_WORK = 1 << 21
 _BLOCK_WORK = 1 << 28
 _MOST_BLOCKS = 64
-#: Products that our tiles do better than BLAS where they are many: contracted size, and work.
-_DEEP = 512
-_CACHED = 1 << 23
-#: Bytes from row to row below which a cache has places for all of them.
-_NEAR = 512
 #: Products from which each is left whole.
 _FEW = 4
 
@@ -154,11 +148,8 @@ def emit_products(
     inline = _is_inline(matrices, dtype)
     rounds, work = math.prod(loop.size for loop in loops), math.prod(matrices[:3])
     many = rounds >= _FEW and rounds * work >= _SPLIT
-    if not inline and rounds >= _FEW and _is_tiled(matrices, dtype):
-        memory = math.prod(matrices[1:3]) * dtype.itemsize
-        memory = memory if _panel(code, matrices, dtype) else 0
-        key = "tiles", tuple(loops), matrices, dtype
-        _split(code, loops, pointers, dtype, partial(_tiled, matrices), key, memory)
+    if not inline and suits(matrices, dtype):
+        _emit_gemms(code, loops, matrices, pointers, dtype, many)
         return
     alone = inline or blas_threads.available()
     emit = emit_small_dot if inline else emit_blas
@@ -171,10 +162,35 @@ def emit_products(
 
     with single_threaded(code, needed=not inline):
         if many and alone:
-            key = "products", tuple(loops), matrices, dtype
-            _split(code, loops, pointers, dtype, inner, key)
+            _split(code, loops, pointers, dtype, inner, ("products", matrices))
         else:
             _looped(code, loops, pointers, dtype, inner if inline or not alone else divided)
+
+
+def _emit_gemms(
+    code: Code,
+    loops: Sequence[Loop],
+    matrices: Matrices,
+    pointers: tuple[Any, Any, Any],
+    dtype: DType,
+    many: bool,
+) -> None:
+    """Append products by our own routines: many side by side, or each on all threads."""
+    memory = packed_bytes(matrices, dtype)
+
+    def one(code: Code, a: Any, b: Any, c: Any, packed: Any, _: Any) -> None:
+        emit_gemm(code, (a, b, c), packed, matrices, dtype, threads=False)
+
+    if many:
+        _split(code, loops, pointers, dtype, one, ("gemm", matrices), memory)
+        return
+    packed = code.scratch(memory)
+    threads = math.prod(matrices[:3]) >= _LEAST_WORK
+
+    def shared(code: Code, a: Any, b: Any, c: Any) -> None:
+        emit_gemm(code, (a, b, c), packed, matrices, dtype, threads)
+
+    _looped(code, loops, pointers, dtype, shared)
 
 
 @contextmanager
@@ -205,46 +221,6 @@ def _is_inline(shape: Matrices, dtype: DType) -> bool:
     if 1 in (shape.m, shape.n):
         return shape.m * shape.n * shape.k <= _INLINE_VECTOR
     return shape.m * shape.n * shape.k <= _INLINE_MATRIX * (16 if shape.k <= _SHALLOW else 1)
-
-
-def _is_tiled(shape: Matrices, dtype: DType) -> bool:
-    """Whether one of many products fits the caches, and our tiles do better than BLAS."""
-    real = dtypes.is_floating(dtype)
-    return (
-        real and shape.n >= 16 and shape.k <= _DEEP and shape.m * shape.n * shape.k <= _CACHED
-    )
-
-
-def _panel(code: Code, shape: Matrices, dtype: DType) -> int:
-    """Columns that a panel of the right operand has, or 0 where it is used as it lies."""
-    width = 4 * full_lanes(code, dtype)
-    near = shape.b_column == 1 and shape.b_row * dtype.itemsize < _NEAR
-    if near or (shape.b_column == 1 and (shape.m < _LEAST_ROWS or shape.n % width)):
-        return 0
-    return shape.n if shape.n % width else width
-
-
-def _tiled(
-    shape: Matrices, code: Code, a: Any, b: Any, c: Any, memory: Any, dtype: DType
-) -> None:
-    """`c = a @ b` by tiles, with columns of `b` brought together in panels where that pays."""
-    m, n, k = shape[:3]
-    columns: tuple[Dim, ...] = (Dim(n, 0, 1, 1),)
-    step = shape.b_row
-    width = _panel(code, shape, dtype)
-    if width:
-        order = [(n // width, width * shape.b_column), (k, step), (width, shape.b_column)]
-        copy_strided(code, b, memory, order, dtype)
-        b, step = memory, width
-        columns = (Dim(n // width, 0, k * width, width), Dim(width, 0, 1, 1))
-    contraction = Contraction(
-        (),
-        (Dim(m, shape.a_row, 0, shape.c_row),),
-        columns,
-        (Dim(k, shape.a_column, step, 0),),
-    ).simplified()
-    choice = Choice("right", len(contraction.right) - 1, 0.0)
-    emit_contraction(code, contraction, choice, Pointers(a, b, c), dtype, False)
 
 
 def _copied(code: Code, source: Any, shape: Sequence[int], order: Any, dtype: DType) -> Any:
@@ -302,14 +278,14 @@ def _split(
     pointers: Sequence[Any],
     dtype: DType,
     inner: Callable[..., None],
-    key: Hashable,
+    kind: Hashable,
     memory: int = 0,
 ) -> None:
     """The same, with the rounds of the longest loop in blocks for all threads.
 
     Args:
       inner: gets also a pointer to `memory` bytes of its block, and the dtype.
-      key: all that the code depends on.
+      kind: what `inner` does.
     """
     place = max(range(len(loops)), key=lambda i: loops[i].size)
     longest, others = loops[place], [*loops[:place], *loops[place + 1 :]]
@@ -334,7 +310,7 @@ def _split(
             _looped(code, others, moved, dtype, one)
 
     captured = [*pointers, code.scratch(memory * blocks)]
-    code.parallel("products", blocks, captured, body, key)
+    code.parallel("products", blocks, captured, body, (kind, tuple(loops), dtype))
 
 
 def emit_divided(code: Code, a: Any, b: Any, c: Any, shape: Matrices, dtype: DType) -> None:
