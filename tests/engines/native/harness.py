@@ -60,6 +60,7 @@ class Context:
         self.failures: list[Any] = []
         self.arena: Any = None
         self.counter = itertools.count()
+        self.quick = self.loops = False
 
     def scratch(self, code: Code, nbytes: int) -> Any:
         offset = self.used
@@ -76,7 +77,10 @@ class Context:
             # what follows a return is never reached, but must be a block of its own
             code.builder.position_at_end(code.builder.append_basic_block("unreached"))
 
-    def parallel(self, code: Code, name: str, blocks: int, captured: Any, body: Any) -> None:
+    def parallel(
+        self, code: Code, name: str, blocks: int, captured: Any, body: Any, key: Any = None
+    ) -> None:
+        del key  # every body is written anew
         types = [ir.IntType(64), *(value.type for value in captured)]
         signature = ir.FunctionType(ir.VoidType(), types)
         function = ir.Function(code.module, signature, f"{name}.{next(self.counter)}")
