@@ -103,12 +103,13 @@ class Code:
 
     def reserve(self, type_: Any, align: int = 0) -> Any:
         """A place on the stack, set aside when the function begins."""
-        entry = self.builder.function.entry_basic_block
-        with self.builder.goto_block(entry):
-            self.builder.position_at_start(entry)
-            slot = self.builder.alloca(type_)
-            if align:
-                slot.align = align
+        builder = self.builder
+        here = builder.block
+        builder.position_at_start(builder.function.entry_basic_block)
+        slot = builder.alloca(type_)
+        builder.position_at_end(here)
+        if align:
+            slot.align = align
         slot.type = self.pointer_type  # llvmlite still remembers what it points to
         return slot
 
