@@ -43,8 +43,7 @@ _FIELDS = (
     "a b c m n k a_row a_column b_row b_column c_row packed panels panel step add "
     "rows group across"
 ).split()
-ARGUMENTS = ("a", "b", "c", "packed", "m", "n", "k", "a_row", "a_column")
-ARGUMENTS = (*ARGUMENTS, "b_row", "b_column", "c_row")
+ARGUMENTS = "a b c packed m n k a_row a_column b_row b_column c_row".split()
 
 
 class Layout:
