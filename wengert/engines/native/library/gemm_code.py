@@ -110,22 +110,21 @@ class Writer:
             for i in range(TALL)
         ]
 
-        def body(p: Any, *sums: Any) -> list[Any]:
-            right = code.offset(b, builder.mul(p, step))
+        def body(_: Any, right: Any, along: Any, *sums: Any) -> list[Any]:
             values = [
                 load(code, code.offset(right, j * lanes, self.size), dtype, lanes)
                 for j in range(vectors)
             ]
-            along = builder.mul(p, a_column)
             out = []
             for i, start in enumerate(starts):
                 spread = v.splat(load(code, code.offset(start, along), dtype))
                 for j, value in enumerate(values):
                     out.append(v.fma(spread, value, sums[i * vectors + j]))
-            return out
+            return [code.offset(right, step), builder.add(along, a_column), *out]
 
         zero = v.constant(0, v.type(dtype))
-        sums = repeat(code, k, [zero] * (TALL * vectors), body)
+        start = [b, code.int64(0), *[zero] * (TALL * vectors)]
+        _, _, *sums = repeat(code, k, start, body)
 
         def finish(adds: bool) -> None:
             for i in range(TALL):
