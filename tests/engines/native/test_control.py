@@ -17,8 +17,8 @@ from wengert.core.array import Array
 from wengert.core.tracing import trace
 from wengert.engines.native.compile import compile_program
 from wengert.engines.native.runtime import callable as native
+from wengert.primitives.basis import Elementwise
 from wengert.testing.fuzzing import check_function
-from wengert.testing.fuzzing import primitive as p
 
 ENGINES = ("native", "baseline", "checked")
 #: Carries of so few bytes are copied through registers, larger ones lie in memory.
@@ -161,10 +161,17 @@ def test_nested_conditionals_in_loops():
         check_function(lambda x: [lax.fori_loop(0, 20, body, x)], [values(n)])
 
 
-def test_eager_loops_whose_body_calls_back():
+def test_eager_loops_whose_body_calls_back(clean_registry):
     """The body is compiled while the loop runs in the eager engine, to which it calls back."""
-    look = lambda x, n: lax.fori_loop(0, n, lambda i, c: p("zeta")(c, c) * 0 + c + 1, x)
-    assert float(look(np.float64(2), 300)) == 302
+
+    class Slow(Elementwise):
+        """Something without machine code."""
+
+        compute = staticmethod(lambda x: x + 2)
+
+    slow = Slow()
+    function = lambda x, n: lax.fori_loop(0, n, lambda i, c: slow(c) - 1, x)
+    assert float(function(np.float64(2), 300)) == 302
 
 
 # -- errors and interrupts -------------------------------------------------------------------

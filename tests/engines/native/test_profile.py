@@ -7,6 +7,7 @@ import pytest
 
 import wengert as wg
 import wengert.numpy as wnp
+from wengert.primitives.basis import Elementwise
 
 X = np.ones((64, 64), np.float32)
 
@@ -112,6 +113,18 @@ def test_loops_in_registers_are_counted_not_timed():
     assert loop.own == loop.seconds > 0
     assert "the clock" in str(taken)
     assert float(out) == 2
+
+
+def test_what_calls_back_is_timed_however_small(clean_registry):
+    class Slow(Elementwise):
+        """Something without machine code."""
+
+        compute = staticmethod(lambda x: x + 2)
+
+    slow = Slow()
+    taken, _ = rows(lambda x: wg.lax.fori_loop(0, 7, lambda i, c: slow(c) * 2, x), 3.0)
+    assert (1, "slow (eager engine)", 21) in outline(taken)
+    assert all(row.timed for row in taken.rows if row.title.startswith("slow"))
 
 
 def test_branches_that_ran_are_shown():

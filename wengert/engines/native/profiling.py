@@ -23,7 +23,8 @@ from wengert.core.program import Program
 from wengert.core.source import Location
 from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
 from wengert.engines.native.describe import source_of, title_of
-from wengert.engines.native.kernels import Block
+from wengert.engines.native.kernels import Block, OpaqueStep, group
+from wengert.passes.blocks import programs
 
 ir = lazy_module("llvmlite.ir")
 
@@ -33,6 +34,10 @@ _MONOTONIC = getattr(time, "CLOCK_MONOTONIC", 1)
 #: Blocks inside loops and conditionals with less work than this (operations and bytes of one
 #: run) are not taken apart: reading the clock would take longer than their steps.
 _SMALL = 4096
+
+
+#: What may be small, besides kernels; anything else takes longer than its operands let expect.
+_SHORT = frozenset(["cond", "scan", "dot_general"])
 
 
 @dataclass
@@ -92,6 +97,17 @@ def _slowest_first(rows: Iterable[Row]) -> list[Row]:
     return sorted((row for row in rows if row.calls), key=lambda row: -row.seconds)
 
 
+def _is_small(block: Block) -> bool:
+    """Whether a run of a block is about as short as reading the clock."""
+    cost = cost_of_block(block)
+    opaque = [step.equation for step in block.steps if isinstance(step, OpaqueStep)]
+    return cost.flops + cost.bytes < _SMALL and all(
+        equation.primitive.name in _SHORT
+        and all(_is_small(group(program)) for program in programs(equation.params))
+        for equation in opaque
+    )
+
+
 class Section:
     """Counters of the steps of one block in memory, and the code that fills them.
 
@@ -108,8 +124,7 @@ class Section:
         self.block = block
         self.label = label
         self.depth = depth
-        cost = cost_of_block(block)
-        self.small = depth > 0 and cost.flops + cost.bytes < _SMALL
+        self.small = depth > 0 and _is_small(block)
         self.counters = np.zeros((len(block.steps) + 1, 2), np.int64)  # calls, nanoseconds
         self.sections: dict[int, list[Section]] = {}
 
