@@ -1,16 +1,53 @@
 """Modules that are imported at their first use.
 
 `import wengert` stays light; SciPy and opt_einsum cost their import when a function needs them.
+
+Threads in the background import them too, without anybody's knowing. In a process that is
+forked meanwhile a module would stay half there, and whoever needs it would wait for ever: so
+forks wait for these imports.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+#: Threads that are importing, and how many seconds a fork waits for them.
+_importing: set[int] = set()
+_PATIENCE = 10.0
+
+
+def _imported(name: str) -> ModuleType:
+    """The module, imported now if need be."""
+    thread = threading.get_ident()
+    if thread in _importing:
+        return importlib.import_module(name)
+    _importing.add(thread)
+    try:
+        return importlib.import_module(name)
+    finally:
+        _importing.discard(thread)
+
+
+def _wait_for_imports() -> None:
+    own = {threading.get_ident()}
+    end = time.monotonic() + _PATIENCE
+    while not _importing <= own and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_wait_for_imports,
+        after_in_child=lambda: _importing.intersection_update({threading.get_ident()}),
+    )
 
 
 class LazyModule:
@@ -22,7 +59,7 @@ class LazyModule:
 
     def __getattr__(self, attribute: str) -> Any:
         if self._module is None:
-            self._module = importlib.import_module(self._name)
+            self._module = _imported(self._name)
         value = getattr(self._module, attribute)
         setattr(self, attribute, value)
         return value
@@ -53,9 +90,9 @@ def lazy_exports(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, source = sources[name]
         if module == package:
-            value = importlib.import_module(f"{package}.{source}")
+            value = _imported(f"{package}.{source}")
         else:
-            value = getattr(importlib.import_module(module), source)
+            value = getattr(_imported(module), source)
         setattr(sys.modules[package], name, value)
         return value
 

@@ -35,8 +35,15 @@ llvm = lazy_module("llvmlite.binding")
 
 #: One lock for all of LLVM: its objects here are shared, and a fork waits until it is free.
 _lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    with suppress(RuntimeError):  # a fork that began before this module was imported
+        _lock.release()
+
+
 os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    before=_lock.acquire, after_in_parent=_after_fork, after_in_child=_after_fork
 )
 
 
