@@ -34,6 +34,7 @@ from wengert.engines.native.context import DONE, FAILED, Context
 from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
 from wengert.engines.native.fingerprint import fingerprint
 from wengert.engines.native.kernels import Block, OpaqueStep, group
+from wengert.engines.native.library import is_routine
 from wengert.engines.native.machine import LoadedCode, Target, load, optimise_and_emit
 from wengert.engines.native.profiling import Section
 from wengert.engines.native.symbols import address
@@ -256,8 +257,7 @@ def _loaded(code: Code, table: Any, atoms: Sequence[Atom]) -> list[Any]:
     pointers = []
     for i, atom in enumerate(atoms):
         pointer = code.builder.load(code.offset(table, 8 * i), typ=code.pointer_type)
-        nbytes = atom.type.size * atom.type.dtype.itemsize
-        pointers.append(code.context.span(code, pointer, nbytes, atom))
+        pointers.append(code.context.span(code, pointer, atom.type.nbytes, atom))
     return pointers
 
 
@@ -296,11 +296,13 @@ def make_object(
 def _runs_shortly(block: Block) -> bool:
     """Whether the first call is over soon, even in code that is not the best.
 
-    Kernels pass over memory once; loops of programs and of library operations may take long.
+    Kernels pass over memory once; loops of programs and of library operations may take long,
+    except where they are in routines that are compiled already.
     """
     opaque = [s for s in block.steps if isinstance(s, OpaqueStep)]
     if any(s.equation.primitive.name in ("while", "sweeps") for s in opaque):
         return False
+    opaque = [s for s in opaque if s.kind != "library" or not is_routine(s.equation)]
     cost = sum((cost_of_step(block, s) for s in opaque), Cost())
     return cost.flops + cost.bytes < _SOON
 

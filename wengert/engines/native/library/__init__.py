@@ -1,7 +1,8 @@
 """Operations that are one step of their own: calls of BLAS and LAPACK, and loops of their own.
 
 Every module here has a table `OPERATIONS` from names of primitives to emitters, and where
-an emitter cannot do all dtypes and parameters, a table `SUPPORTS` of predicates. Modules are
+an emitter cannot do all dtypes and parameters, a table `SUPPORTS` of predicates; a table
+`ROUTINES` says what is done by code that is compiled already. Modules are
 imported when a program first has one of their primitives, by the list below (a test compares
 it with the tables).
 """
@@ -51,3 +52,11 @@ def find_operation(equation: Equation) -> Emit | None:
     emit: Emit = module.OPERATIONS[name]
     supports: dict[str, Callable[[Equation], bool]] = getattr(module, "SUPPORTS", {})
     return emit if name not in supports or supports[name](equation) else None
+
+
+def is_routine(equation: Equation) -> bool:
+    """Whether most of the work is done by code that is compiled already: BLAS, LAPACK, ..."""
+    name = equation.primitive.name
+    routines: dict[str, Callable[[Equation], bool]]
+    routines = getattr(_MODULE_OF.get(name), "ROUTINES", {})
+    return name in routines and routines[name](equation)

@@ -72,6 +72,15 @@ def work_dtype(equation: Equation) -> DType:
     return FLOAT32 if is_narrow(dtype) else dtype
 
 
+def _is_called(equation: Equation) -> bool:
+    """Whether products are calls: not what is written out where it is used."""
+    shapes = [operand.type.shape for operand in equation.inputs]
+    if any(0 in shape for shape in shapes):
+        return False
+    numbers = equation.params["dimension_numbers"]
+    return not _is_inline(plan(*shapes, numbers).matrices, work_dtype(equation))
+
+
 def _supports(equation: Equation) -> bool:
     work = work_dtype(equation)
     given = equation.inputs[0].type.dtype
@@ -480,3 +489,4 @@ def _emit_gemv(
 
 OPERATIONS = {"dot_general": emit_dot_general}
 SUPPORTS = {"dot_general": _supports}
+ROUTINES = {"dot_general": _is_called}

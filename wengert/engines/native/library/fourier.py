@@ -194,3 +194,4 @@ def _is_served(equation: Equation) -> bool:
 
 OPERATIONS = {"fft": emit_fft}
 SUPPORTS = {"fft": _is_served}
+ROUTINES = SUPPORTS

@@ -405,3 +405,4 @@ SUPPORTS = {
     "det": is_real,
     "slogdet": is_real,
 }
+ROUTINES = dict.fromkeys(OPERATIONS, has_routines)

@@ -182,3 +182,4 @@ def _has_sizes(equation: Equation) -> bool:
 
 OPERATIONS = {"svd": emit_svd, "eigh": emit_eigh, "eig": emit_eig}
 SUPPORTS = dict.fromkeys(OPERATIONS, _has_sizes)
+ROUTINES = SUPPORTS
