@@ -57,6 +57,27 @@ def late_exp(v: Vectors, x: Any) -> Any:
     return times_power(v, shifted(v, y, 1.0), n, bits)
 
 
+def exp_in_two(v: Vectors, x: Any) -> tuple[Any, Any]:
+    """e to the power x, and what that lacks."""
+    return _in_two(
+        v, *_expm1_parts(v, clamped(v, x, *exp_range(v, x)), 2 * format_of(v, x).bias)
+    )
+
+
+def exp2_in_two(v: Vectors, x: Any) -> tuple[Any, Any]:
+    """2 to the power x, and what that lacks."""
+    x = clamped(v, x, *_exp2_range(v, x))
+    n, bits = nearest(v, x, None, 2 * format_of(v, x).bias)
+    r = v.sub(x, n)
+    return _in_two(v, v.mul(r, polynomial(v, r, table(v, x, "exp2")[1:])), n, bits)
+
+
+def _in_two(v: Vectors, y: Any, n: Any, bits: Any) -> tuple[Any, Any]:
+    """(1 + y) 2**n, and what that lacks."""
+    high, low = fast_two_sum(v, v.constant(1.0, y), y)
+    return times_power(v, high, n, bits), times_power(v, low, n, bits)
+
+
 def exp_times(v: Vectors, x: Any, error: Any, factor: Any) -> Any:
     """exp(x + error) times a factor, for errors that change the last digits only.
 
@@ -77,6 +98,10 @@ def exp_times(v: Vectors, x: Any, error: Any, factor: Any) -> Any:
     return times_power(v, y, n, bits)
 
 
+def _exp2_range(v: Vectors, x: Any) -> tuple[float, float]:
+    return (-1080.0, 1025.0) if v.is_double(x) else (-152.0, 129.0)
+
+
 def exp2(v: Vectors, x: Any) -> Any:
     """2 to the power x."""
     return exp2_with_error(v, x, None)
@@ -84,7 +109,7 @@ def exp2(v: Vectors, x: Any) -> Any:
 
 def exp2_with_error(v: Vectors, x: Any, error: Any) -> Any:
     """2 to the power x + error, for errors that change the last digits only."""
-    x = clamped(v, x, *((-1080.0, 1025.0) if v.is_double(x) else (-152.0, 129.0)))
+    x = clamped(v, x, *_exp2_range(v, x))
     n, bits = nearest(v, x, None, 2 * format_of(v, x).bias)
     r = v.sub(x, n) if error is None else v.add(v.sub(x, n), error)
     return times_power(v, polynomial(v, r, table(v, x, "exp2")), n, bits)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from wengert.engines.native.math.exponential import exp, exp2
+from wengert.engines.native.math.exponential import exp2_in_two, exp_in_two
 from wengert.engines.native.math.parts import (
     decompose,
     decompose_normal,
@@ -25,6 +25,7 @@ from wengert.engines.native.math.parts import (
     table,
     tiny_as_is,
     two_product,
+    two_sum,
     where,
 )
 from wengert.engines.native.vectors import Vectors
@@ -97,11 +98,17 @@ def log10(v: Vectors, x: Any) -> Any:
 
 def _times(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
     """The logarithm of 1 + f to another base, as a rounded number and what it lacks."""
-    factor, factor_low = parts(v, f, name)
     if not v.is_double(f):
+        factor, factor_low = parts(v, f, name)
         product, error = two_product(v, f, v.constant(factor, f))
         rest = v.fma(f, polynomial(v, f, table(v, f, name)), v.constant(factor_low, f))
         return product, v.fma(f, rest, error)
+    return _times_natural(v, f, name)
+
+
+def _times_natural(v: Vectors, f: Any, name: str) -> tuple[Any, Any]:
+    """The same by way of the natural logarithm."""
+    factor, factor_low = parts(v, f, name)
     drop = _drop(v, f)
     high = v.sub(f, drop)
     low = v.sub(v.sub(f, high), drop)
@@ -179,23 +186,44 @@ def atanh(v: Vectors, x: Any) -> Any:
 
 def logaddexp(v: Vectors, x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)), without overflow."""
-    larger, gap = _larger_and_gap(v, x, y)
-    f, e, _ = one_plus(v, exp(v, gap))
-    return _unless_nan(v, x, y, v.add(larger, natural(v, f, e)))
+    larger, gap, error = _larger_and_gap(v, x, y)
+    ratio, lacking = exp_in_two(v, gap)
+    f, e, _ = one_plus(v, ratio)
+    high, low = natural_in_two(v, f, e)
+    rest = _grown(v, ratio, v.fma(ratio, error, lacking))
+    return _unless_nan(v, x, y, _raised(v, larger, high, v.add(low, rest)))
 
 
 def logaddexp2(v: Vectors, x: Any, y: Any) -> Any:
     """log2(2**x + 2**y), without overflow."""
-    larger, gap = _larger_and_gap(v, x, y)
-    f, e, _ = one_plus(v, exp2(v, gap))
-    high, low = _times(v, f, "log2")
-    return _unless_nan(v, x, y, v.add(larger, v.add(v.add(e, high), low)))
+    larger, gap, error = _larger_and_gap(v, x, y)
+    ratio, lacking = exp2_in_two(v, gap)
+    f, e, _ = one_plus(v, ratio)
+    high, low = _times_natural(v, f, "log2")
+    high, rest = fast_two_sum(v, e, high)  # e is 0, or 1
+    lacking = v.fma(ratio, error, scaled(v, lacking, 1 / math.log(2)))
+    rest = v.add(rest, _grown(v, ratio, lacking))
+    return _unless_nan(v, x, y, _raised(v, larger, high, v.add(low, rest)))
 
 
-def _larger_and_gap(v: Vectors, x: Any, y: Any) -> tuple[Any, Any]:
-    """The larger number, and minus its distance to the other."""
-    gap = v.neg(v.fabs(v.sub(x, y)))
-    return v.fmax(x, y), v.select(v.compare("eq", x, y), v.constant(0.0, x), gap)
+def _grown(v: Vectors, ratio: Any, rest: Any) -> Any:
+    """By what log(1 + ratio) grows with a rest of the ratio: nearly rest / (1 + ratio)."""
+    return v.fma(v.mul(ratio, rest), v.constant(-0.5, ratio), rest)
+
+
+def _larger_and_gap(v: Vectors, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The larger number, minus its distance to the other, and what that lacks."""
+    larger, lesser = v.fmax(x, y), v.fmin(x, y)
+    gap, error = two_sum(v, lesser, v.neg(larger))
+    error = where(v, "gt", gap, -1100.0, error, 0.0)  # beyond, nothing counts
+    return larger, v.select(v.compare("eq", x, y), v.constant(0.0, x), gap), error
+
+
+def _raised(v: Vectors, x: Any, high: Any, low: Any) -> Any:
+    """x + high + low for two parts of a logarithm, which x may nearly cancel."""
+    total, rest = two_sum(v, x, high)
+    rest = v.add(rest, low)
+    return v.add(total, where(v, "lt", v.fabs(total), math.inf, rest, 0.0))
 
 
 def _unless_nan(v: Vectors, x: Any, y: Any, value: Any) -> Any:

@@ -158,7 +158,10 @@ class Comparison:
 
 
 def _error(v: Vectors, function: Callable[..., Any], x: Any) -> Any:
-    """How far a float32 function is from the float64 one, in float32 ulps of the result."""
+    """How far a float32 function is from the float64 one, in float32 ulps of the result.
+
+    Infinitely, where only one is NaN or their signs differ.
+    """
     got, want = v.widen(function(v, x)), function(v, v.widen(x))
     exponent = v.constant(0x7FF << 52, v.as_bits(want))
     power = v.as_float(v.builder.and_(v.as_bits(want), exponent))
@@ -174,5 +177,8 @@ def _error(v: Vectors, function: Callable[..., Any], x: Any) -> Any:
 
     error = v.mul(v.fabs(v.sub(bounded(got), bounded(want))), inverse)
     zero, infinite = v.constant(0.0, got), v.constant(np.inf, got)
+    signs = v.builder.xor(v.as_bits(got), v.as_bits(want))
+    wrong = v.compare("lt", signs, v.constant(0, signs))  # also of zeros
+    wrong = v.builder.or_(wrong, v.is_nan(error))
     both_nan = v.builder.and_(v.is_nan(got), v.is_nan(want))
-    return v.select(both_nan, zero, v.select(v.is_nan(error), infinite, error))
+    return v.select(both_nan, zero, v.select(wrong, infinite, error))
