@@ -72,6 +72,11 @@ class ArrayType:
             size *= n
         return size
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self.size * self.dtype.itemsize
+
     def update(self, shape: Shape | None = None, dtype: DTypeLike = None) -> ArrayType:
         """A copy with another shape or dtype (a new dtype is not weak)."""
         return ArrayType(

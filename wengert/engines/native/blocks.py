@@ -7,7 +7,6 @@ it to the last that reads it) and then writes the steps in order.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,11 +31,6 @@ ir = lazy_module("llvmlite.ir")
 
 #: Arrays of at most so many bytes lie on the stack, where LLVM turns them into registers.
 _STACK_BYTES = 512
-
-
-def nbytes(type_: ArrayType) -> int:
-    """Bytes of a dense array."""
-    return math.prod(type_.shape) * type_.dtype.itemsize
 
 
 #: Operations that may write their result over their first operand.
@@ -243,7 +237,7 @@ class BlockWriter:
             for variable in step.outputs:
                 if variable in self.places:
                     continue
-                size = nbytes(variable.type)
+                size = variable.type.nbytes
                 if size <= _STACK_BYTES:
                     self.places[variable] = self._slot(size)
                     continue
@@ -337,7 +331,7 @@ class BlockWriter:
         if isinstance(atom, Literal):
             self._store_literal(atom, pointer)
         else:
-            self.code.copy(pointer, self.places[atom], nbytes(atom.type))
+            self.code.copy(pointer, self.places[atom], atom.type.nbytes)
 
     def _store_literal(self, literal: Literal, pointer: Any, dtype: Any = None) -> None:
         value = np.asarray(getattr(literal.value, "_value", literal.value), dtype)

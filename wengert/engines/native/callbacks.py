@@ -55,10 +55,9 @@ def take_error() -> BaseException | None:
 
 def view(address: int, type_: ArrayType) -> Any:
     """The array of some type at an address."""
-    nbytes = type_.size * type_.dtype.itemsize
-    if not nbytes:
+    if not type_.nbytes:
         return np.empty(type_.shape, type_.dtype)
-    memory = (ctypes.c_char * nbytes).from_address(address)
+    memory = (ctypes.c_char * type_.nbytes).from_address(address)
     flat = np.frombuffer(memoryview(memory), type_.dtype, type_.size)
     return flat.reshape(type_.shape)
 

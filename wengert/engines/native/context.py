@@ -197,7 +197,7 @@ class Context:
         return function
 
     def shared(self, function: Any) -> Any:
-        """A function with the same code that was written before, if any, instead of this one."""
+        """This function, or one with the same code that was written before."""
         lines = [str(block) for block in function.blocks]
         first = self._written.setdefault("".join(lines), function)
         if first is not function:

@@ -17,7 +17,7 @@ from wengert.engines.native.code import Buffer
 from wengert.engines.native.context import FAILED
 from wengert.engines.native.control_checkpoints import write_checkpointed
 from wengert.engines.native.kernels import group
-from wengert.engines.native.turns import Carry, listen, nbytes, while_true
+from wengert.engines.native.turns import Carry, listen, while_true
 
 if TYPE_CHECKING:
     from wengert.engines.native.blocks import BlockWriter
@@ -85,8 +85,8 @@ def _write_scan(
 
 def _element(writer: BlockWriter, array: Any, at: Any, type_: ArrayType) -> Any:
     """Where an element of a stack of arrays is."""
-    place = writer.code.offset(array, at, nbytes(type_))
-    return writer.context.span(writer.code, place, nbytes(type_), type_)
+    place = writer.code.offset(array, at, type_.nbytes)
+    return writer.context.span(writer.code, place, type_.nbytes, type_)
 
 
 def _write_while(
@@ -170,7 +170,7 @@ class Tape:
             own = []
             for type_ in phase.out_types[count:]:
                 own.append((self.slot, type_))
-                self.slot += -(-nbytes(type_) // 16) * 16
+                self.slot += -(-type_.nbytes // 16) * 16
             self.places.append(own)
         code = self.code
         self._memory = writer.context.owned(code)
@@ -221,7 +221,7 @@ class Tape:
         memory = code.builder.load(self._memory, typ=code.pointer_type)
         base = code.offset(memory, number, self.slot or 1)
         return [
-            code.context.span(code, code.offset(base, offset), nbytes(type_), type_)
+            code.context.span(code, code.offset(base, offset), type_.nbytes, type_)
             for offset, type_ in places
         ]
 

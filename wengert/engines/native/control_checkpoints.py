@@ -24,7 +24,7 @@ from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.code import Buffer
 from wengert.engines.native.context import FAILED
 from wengert.engines.native.kernels import Block, group
-from wengert.engines.native.turns import Carry, listen, nbytes, while_true
+from wengert.engines.native.turns import Carry, listen, while_true
 from wengert.passes.dce import eliminate
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Kept:
         size = 0
         for type_ in state.types:
             self.offsets.append(size)
-            size += -(-nbytes(type_) // 16) * 16
+            size += -(-type_.nbytes // 16) * 16
         self.size = max(size, 16)
         self._table = writer.context.owned(writer.code, "checkpoints.release")
         number = limit if isinstance(limit, int) else 0
@@ -174,12 +174,12 @@ class _Kept:
         )
         self.writer.context.leave_if(self.code, missing, FAILED)
         for current, place, type_ in self._memory(pointer):
-            self.code.move(place, current, nbytes(type_))
+            self.code.move(place, current, type_.nbytes)
 
     def _take(self, pointer: Any) -> None:
         """Go on from a state in memory of the table."""
         for current, place, type_ in self._memory(pointer):
-            self.code.move(current, place, nbytes(type_))
+            self.code.move(current, place, type_.nbytes)
 
     def free(self) -> None:
         """Give the memory back."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wengert.core import dtypes
 from wengert.core.program import Equation, Program, Variable
-from wengert.engines.native.blocks import expanded, nbytes, reads
+from wengert.engines.native.blocks import expanded, reads
 from wengert.engines.native.expressions import Apply
 from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step, group
 from wengert.engines.native.nests import reachable
@@ -47,7 +47,7 @@ class Cost:
 def traffic(block: Block, step: Step) -> int:
     """Bytes that a step reads and writes."""
     touched = {*reads(block, step), *step.outputs}
-    return sum(nbytes(v.type) for v in touched)
+    return sum(v.type.nbytes for v in touched)
 
 
 def _kernel(block: Block, kernel: LoopKernel) -> Cost:
@@ -127,4 +127,4 @@ def cost_of_block(block: Block) -> Cost:
 def boundary_bytes(program: Program) -> int:
     """Bytes of the inputs and the results of a program."""
     variables: Sequence[Variable] = (*program.constants, *program.inputs)
-    return sum(nbytes(v.type) for v in variables) + sum(nbytes(t) for t in program.out_types)
+    return sum(v.type.nbytes for v in variables) + sum(t.nbytes for t in program.out_types)

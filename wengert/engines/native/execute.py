@@ -121,7 +121,7 @@ def cost_analysis(program: Program, donated: Sequence[int] = ()) -> dict[str, in
     block = kernels.group(program)
     total = cost.cost_of_block(block)
     _, context, pairs = native.write_in_place(block, machine.Target.host(), donated)
-    twice = sum(t.size * t.dtype.itemsize for t in (program.in_types[i] for i, _ in pairs))
+    twice = sum(program.in_types[i].nbytes for i, _ in pairs)
     peak = cost.boundary_bytes(program) + context.arena_bytes - twice
     return {
         "flops": total.flops,

@@ -11,13 +11,12 @@ Nodes are hash-consed: equal expressions are one object, so common subexpression
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from wengert.core.array import ArrayType, Shape
+from wengert.core.array import Shape
 from wengert.core.dtypes import DType
 from wengert.core.program import Variable
 
@@ -299,8 +298,3 @@ def only_splits(source: Shape, target: Shape) -> bool:
     return groups is not None and all(
         sum(source[i] != 1 for i in left) <= 1 for left, _ in groups
     )
-
-
-def size_of(type_: ArrayType) -> int:
-    """The number of elements of a type."""
-    return math.prod(type_.shape)

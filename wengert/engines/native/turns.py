@@ -32,11 +32,6 @@ _PATIENCE = 1 << 16
 _ELEMENTS = 64
 
 
-def nbytes(type_: ArrayType) -> int:
-    """Bytes of a dense array."""
-    return type_.size * type_.dtype.itemsize
-
-
 class Carry:
     """The carry of a loop in memory, and where a turn of the loop leaves the next one.
 
@@ -49,14 +44,14 @@ class Carry:
     ) -> None:
         self.writer = writer
         self.types = types
-        self.current = [writer.memory(nbytes(t)) for t in types]
+        self.current = [writer.memory(t.nbytes) for t in types]
         results = block.program.outputs[: len(types)]
         self.replaced = [
-            nbytes(t) > _REGISTERS and writer.may_update(block, v, out)
+            t.nbytes > _REGISTERS and writer.may_update(block, v, out)
             for t, v, out in zip(types, inputs, results, strict=True)
         ]
         self.following = [
-            current if replaced else writer.memory(nbytes(t))
+            current if replaced else writer.memory(t.nbytes)
             for current, replaced, t in zip(self.current, self.replaced, types, strict=True)
         ]
         roots = [block.root(a) for a in results]
@@ -74,7 +69,7 @@ class Carry:
         """Take over what a turn has computed."""
         moved = [i for i, replaced in enumerate(self.replaced) if not replaced]
         for i in moved:
-            self.writer.code.move(self.current[i], self.following[i], nbytes(self.types[i]))
+            self.writer.code.move(self.current[i], self.following[i], self.types[i].nbytes)
 
     def end(self, pointers: Sequence[Any]) -> None:
         """Leave the last values in memory."""
@@ -85,7 +80,7 @@ def _copy_all(
     writer: BlockWriter, targets: Sequence[Any], sources: Sequence[Any], types: Any
 ) -> None:
     for target, source, type_ in zip(targets, sources, types, strict=True):
-        writer.code.move(target, source, nbytes(type_))
+        writer.code.move(target, source, type_.nbytes)
 
 
 @contextmanager
