@@ -265,7 +265,7 @@ def test_arithmetic_on_temporaries():
 
 
 def test_no_memory_is_an_error():
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError, match="shape"):
         memory.empty((1 << 44,), np.float64)
 
 

@@ -30,7 +30,7 @@ LIBC = (
     "memset",
     "sched_yield",
 )
-PYTHON = "Py_IncRef PyErr_NoMemory PyCapsule_GetPointer PyCapsule_GetName".split()
+PYTHON = "Py_IncRef PyCapsule_GetPointer PyCapsule_GetName".split()
 EXPORTS = (
     "allocate release new_array capsule_release statistics set_limit drop_waiting set_capsule "
     "after_fork handler"
@@ -440,7 +440,8 @@ def _new_array(module: Any) -> None:
         r.give(r.call("numpy.new_from_descr", pointer, *arguments))
     block = r.call("allocate", pointer, r.load(nbytes))
     with r.builder.if_then(r.is_null(block)):
-        r.give(r.call("PyErr_NoMemory", pointer))
+        # NumPy knows how to say what there is no memory for.
+        r.give(r.call("numpy.new_from_descr", pointer, *arguments))
     arguments[5:7] = [block, r.number(_CARRAY, 32)]
     array = r.call("numpy.new_from_descr", pointer, *arguments)
     with r.builder.if_then(r.is_null(array)):
