@@ -124,3 +124,25 @@ def test_special_values():
     y = np.array([[1.0, -0.0, 2.0], [0.0, 3.0, -np.inf]])
     params = {"dimension_numbers": MATRIX}
     assert_same(run(dot_general, x, y, **params), expected(dot_general, x, y, **params), 1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_narrow_products_in_blocks(dtype):
+    """Many rows, a long contraction, and both, with few columns."""
+    for m, n, k in [
+        (3000, 1, 101),
+        (101, 1, 3000),
+        (9, 3, 9001),
+        (1, 5, 40_000),
+        (700, 7, 700),
+    ]:
+        for flip in (False, True):
+            rng = np.random.default_rng(2)
+            lhs, rhs = (k, m) if flip else (m, k), (k, n)
+            x, y = numbers_of(rng, lhs, dtype), numbers_of(rng, rhs, dtype)
+            numbers = (((int(not flip),), (0,)), ((), ()))
+            (out,) = run(dot_general, x, y, dimension_numbers=numbers)
+            wide = np.complex128 if dtype == "complex64" else np.float64
+            left = (x.T if flip else x).astype(wide)
+            size = np.abs(left) @ np.abs(y.astype(wide))
+            assert np.all(np.abs(out - left @ y.astype(wide)) <= 2e-6 * size)

@@ -21,7 +21,7 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Equation
 from wengert.engines.native import symbols
 from wengert.engines.native.code import Buffer, Code
-from wengert.engines.native.library.blas import Arguments, single_threaded
+from wengert.engines.native.library.blas_calls import Arguments, single_threaded
 from wengert.engines.native.library.common import INT32, load, spread_rows, store
 from wengert.engines.native.library.transposed import copy_matrix, copy_small_matrix
 
