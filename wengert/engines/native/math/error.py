@@ -291,7 +291,7 @@ def normal_quantile(v: Vectors, u: Any) -> Any:
     if v.is_double(u):
         size = v.fabs(u)
         far = _upper_quantile(v, scaled(v, v.sub(v.constant(1.0, u), size), 0.5))
-        return v.copysign(where(v, "le", size, 0.75, _central_root(v, size), far), u)
+        return where(v, "le", size, 0.75, _central_root(v, u), v.copysign(far, u))
     root = v.constant(math.sqrt(2.0), u)
     minus_w = log1p(v, v.mul(u, v.neg(u)))
     near = v.sub(v.constant(-2.5, u), minus_w)
