@@ -95,6 +95,8 @@ class Primitive:
 
     #: Identifies it in printed programs and messages; by default the class name in snake case.
     name: ClassVar[str]
+    #: Whether it is the system's own. Passes and engines know these by name, and no others.
+    own: ClassVar[bool]
     #: Whether the result is a list.
     multiple_results: ClassVar[bool] = False
     #: Whether the result is weakly typed when all operands are.
@@ -121,6 +123,7 @@ class Primitive:
     compute: Callable[..., Any]
 
     def __init_subclass__(cls) -> None:
+        cls.own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 

@@ -325,5 +325,6 @@ _KINDS: dict[str, type[Scan] | type[Loop] | type[Cond]] = {
 
 def take_apart(equation: Equation) -> Any:
     """The records of a control-flow equation, None for any other equation."""
-    kind = _KINDS.get(equation.primitive.name)
+    primitive = equation.primitive
+    kind = _KINDS.get(primitive.name) if primitive.own else None
     return None if kind is None else kind(equation)

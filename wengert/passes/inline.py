@@ -46,9 +46,15 @@ def inline(program: Program) -> Program:
     return _Inliner(program, {}).run()
 
 
+def _called(equation: Equation) -> Callable[[Any], Program] | None:
+    """What finds the program that an equation calls, if it is a call."""
+    primitive = equation.primitive
+    return _CALLS.get(primitive.name) if primitive.own else None
+
+
 def _involved(equation: Equation) -> bool:
     return equation.primitive.multiple_results and (
-        equation.primitive.name in _CALLS or any(programs(equation.params))
+        _called(equation) is not None or any(programs(equation.params))
     )
 
 
@@ -108,7 +114,7 @@ class _Inliner:
         self, equation: Equation, inputs: Sequence[Atom], names: dict[Any, Atom], fresh: bool
     ) -> None:
         """Inline a call, or the calls inside the blocks of an equation."""
-        called = _CALLS.get(equation.primitive.name)
+        called = _called(equation)
         if called is not None:
             program = called(equation.params)
             self.changed = True

@@ -9,8 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import wengert as wg
+import wengert.numpy as wnp
 from wengert.core import dtypes
-from wengert.core.array import as_array
+from wengert.core import primitive as primitives
+from wengert.core.array import ArrayType, as_array
 from wengert.core.interpreter import state
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
@@ -121,3 +124,20 @@ def test_primitive(primitive, target):
         assert not isinstance(got, Exception), f"{what}: {got!r}"
         for x, y in zip(got, expected, strict=True):
             assert_close(primitive.name, x, y, what)
+
+
+@pytest.mark.parametrize("name", ["Sin", "Sort", "Reshape", "ReduceSum", "Scan", "Call"])
+def test_names_belong_to_our_own_primitives(name, monkeypatch):
+    """What a user calls by the name of one of ours stays what the user says it is."""
+    monkeypatch.setattr(primitives, "_INSTANCES", [])
+    rules = {
+        "compute": staticmethod(lambda x: x + 5.0),
+        "type_rule": lambda self, x: ArrayType(x.shape, x.dtype),
+    }
+    theirs = type(name, (primitives.Primitive,), rules)()
+    ours = wg.jit(lambda x: wnp.sin(x))
+    np.testing.assert_allclose(ours(wnp.arange(3.0)), np.sin(np.arange(3.0)), rtol=1e-6)
+    function = wg.jit(lambda x: theirs(x))
+    for _ in range(2):
+        np.testing.assert_array_equal(function(wnp.arange(3.0)), [5.0, 6.0, 7.0])
+    assert wg.jit(lambda x: theirs(x)).lower(wnp.arange(3.0)).cost_analysis()["kernels"] == 1

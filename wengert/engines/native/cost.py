@@ -95,7 +95,7 @@ _FLOPS: dict[str, Callable[[Equation], int]] = {
 
 def _opaque(block: Block, step: OpaqueStep) -> Cost:
     equation, params = step.equation, step.equation.params
-    name = equation.primitive.name
+    name = equation.primitive.name if equation.primitive.own else ""
     if name == "scan":
         return cost_of_block(group(params["body"])).times(params["length"])
     if name == "while":

@@ -2,7 +2,8 @@
 
 Two programs with equal texts are compiled to equal code. Values of constants do not occur,
 since code takes them by address; literals and parameters do, exactly. A program with a
-parameter of a kind that is not known here, such as a function, has no such text.
+parameter of a kind that is not known here, such as a function, or with a primitive that is not
+our own has no such text.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wengert.core.program import Atom, Literal, Program, Variable
 
 
 class Unknown(TypeError):
-    """A parameter that no text determines."""
+    """A parameter or a primitive that no text determines."""
 
 
 def fingerprint(program: Program) -> str | None:
@@ -56,6 +57,8 @@ def _parts(program: Program) -> Iterator[str]:
         params = ",".join(f"{k}={_value(v)}" for k, v in sorted(equation.params.items()))
         outputs = ",".join(map(define, equation.outputs))
         name = type(equation.primitive).__qualname__
+        if not equation.primitive.own:
+            raise Unknown(name)
         yield f"{name} {inputs} {params}>{outputs}"
     yield f"outputs {','.join(map(read, program.outputs))}"
 

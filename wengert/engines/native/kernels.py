@@ -121,6 +121,8 @@ class Block:
 def classify(equation: Equation) -> str:
     """The kind of an equation (see the module)."""
     name = equation.primitive.name
+    if not equation.primitive.own:
+        return "callback"
     if name in CONTROL:
         return "control"
     if all(dtypes.kind(t.dtype) in "biufc" for t in _types(equation)):
