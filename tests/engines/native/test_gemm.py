@@ -36,14 +36,14 @@ def made(request):
     return target, {dtype: routines(target, dtype) for dtype in TOLERANCE}
 
 
-def product(made, a, b, c, threads):
+def product(made, a, b, c, threads, adds=0):
     target, codes = made
     (m, k), n = a.shape, b.shape[1]
     packed = np.empty(Layout(target, a.dtype).packed_bytes(n, k) + 64, np.uint8)
     start = -(-packed.ctypes.data // 64) * 64
     run = codes[a.dtype.name].function("x_threads" if threads else "x", SIGNATURE)
     pointers = [x.ctypes.data for x in (a, b, c)]
-    run(*pointers, start, m, n, k, *a.strides, *b.strides, c.strides[0])
+    run(*pointers, start, m, n, k, *a.strides, *b.strides, c.strides[0], adds)
 
 
 def matrix(rng, rows, columns, dtype, order):
@@ -79,6 +79,9 @@ def test_products(made, sizes, orders, dtype):
         frame[1:-1, 2:-3], inside = 7, c.copy()
         assert np.all(frame == 7)
         results.append(inside)
+        frame[1:-1, 2:-3] = inside
+        product(made, a, b, c, threads, adds=1)
+        assert np.all(np.abs(c - 2 * expected) <= 3 * TOLERANCE[dtype] * size)
     np.testing.assert_array_equal(*results)
 
 

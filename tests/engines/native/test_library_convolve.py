@@ -7,6 +7,8 @@ import pytest
 from engines.native.harness import assert_same, expected, run
 
 from wengert.core import dtypes
+from wengert.engines.native.library.columns import rounds_of
+from wengert.engines.native.library.contraction import Contraction, Dim
 from wengert.engines.native.machine import Target
 from wengert.primitives.convolve import ConvDimensionNumbers, conv_general_dilated
 
@@ -126,3 +128,31 @@ def test_empty():
         if lhs[1] == 0:
             rhs = (3, 0, 2, 2)
         check(lhs, rhs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", range(5))
+def test_long_sums_by_rounds(case, dtype):
+    """Small results of long sums: whole images, parts of one, odd sizes, one channel, steps."""
+    lhs, rhs, changed = (
+        ((10, 12, 20, 24), (20, 12, 18, 22), {}),
+        ((7, 2, 70, 90), (17, 2, 68, 88), {}),
+        ((13, 7, 17, 19), (19, 7, 17, 19), {"padding": ((1, 1), (1, 1))}),
+        ((7, 1, 150, 160), (16, 1, 148, 158), {}),
+        ((9, 6, 41, 41), (18, 6, 20, 20), {"rhs_dilation": (2, 2)}),
+    )[case]
+    check(lhs, rhs, dtype=dtype, tolerance=2e-5 if dtype == "float32" else 1e-12, **changed)
+
+
+def test_what_is_computed_by_rounds():
+    summed = (Dim(4, 400, 256, 0), Dim(16, 20, 16, 0), Dim(16, 1, 1, 0))
+    contraction = Contraction((), (Dim(4, 3200, 0, 144), Dim(9, 1, 0, 16)), (), summed)
+    contraction = contraction._replace(right=(Dim(16, 0, 2048, 1),))
+    rounds = rounds_of(contraction, np.dtype("float32"))
+    assert rounds is None  # too few products
+    contraction = contraction._replace(summed=(Dim(80, 400, 256, 0), *summed[1:]))
+    rounds = rounds_of(contraction, np.dtype("float32"))
+    assert rounds is not None and not rounds.copied
+    assert (rounds.shape.m, rounds.shape.n, rounds.shape.k) == (36, 16, 512)
+    assert [d.size for d in rounds.outer] == [40]
+    assert rounds_of(contraction, np.dtype("int32")) is None

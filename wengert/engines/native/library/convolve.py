@@ -4,8 +4,9 @@ The input is padded and spread (dilated) into a copy where that is needed; after
 window is a set of strides, and the convolution is a `Contraction` of the input with the kernel:
 no matrix of windows is laid out. `contraction.choose` finds what becomes the vector. For images
 stored by channels these are neighbouring positions, or neighbouring taps where there are more
-taps than positions (in derivatives with respect to kernels). Where nothing adjacent is long
-enough, the kernel is copied so that its output features are, and the result is copied back.
+taps than positions (in derivatives with respect to kernels); there windows are laid out, a few
+at a time, where sums are long (`columns`). Where nothing adjacent is long enough, the kernel is
+copied so that its output features are, and the result is copied back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from wengert.core.dtypes import DType
 from wengert.core.program import Equation
 from wengert.engines.native.code import Buffer, Code
 from wengert.engines.native.library.blas import emit_products
+from wengert.engines.native.library.columns import emit_rounds, rounds_of
 from wengert.engines.native.library.common import (
     FLOAT32,
     convert,
@@ -165,6 +167,8 @@ def emit_convolution(
     contraction = contraction_of(equation, padded)
     choice = _by_images(code, frame, contraction, work)
     if choice is not None:
+        if choice.kind == "left":
+            contraction, k = _by_features(code, contraction, k, work)
         _emit_images(code, frame, contraction, choice, Pointers(x, k, out), work)
     else:
         if frame.needed:
@@ -172,6 +176,24 @@ def emit_convolution(
         _emit(code, contraction, Pointers(x, k, out), work)
     if dtype != work:
         convert(code, out, work, result.pointer, dtype, size)
+
+
+def _by_features(
+    code: Code, contraction: Contraction, kernel: Any, dtype: DType
+) -> tuple[Contraction, Any]:
+    """The kernel with all that is summed for an output feature side by side."""
+    right, summed = contraction.right, contraction.summed
+    own = dense_strides([d.size for d in (*right, *summed)])
+    first, last = own[: len(right)], own[len(right) :]
+    if [d.right for d in (*right, *summed)] == [*own]:
+        return contraction, kernel
+    copy = code.scratch(math.prod(d.size for d in (*right, *summed)) * dtype.itemsize)
+    order = [(d.size, d.right) for d in (*right, *summed)]
+    copy_strided(code, kernel, copy, order, dtype)
+    return contraction._replace(
+        right=tuple(d._replace(right=s) for d, s in zip(right, first, strict=True)),
+        summed=tuple(d._replace(right=s) for d, s in zip(summed, last, strict=True)),
+    ), copy
 
 
 def _converted(code: Code, operand: Buffer, work: DType) -> Any:
@@ -194,7 +216,11 @@ def _emit(code: Code, contraction: Contraction, pointers: Pointers, dtype: DType
         return
     choice = _as_it_lies(code, contraction, dtype)
     if choice is not None:
-        emit_contraction(code, contraction, choice, pointers, dtype)
+        rounds = rounds_of(contraction, dtype) if choice.kind == "summed" else None
+        if rounds is not None:
+            emit_rounds(code, contraction, rounds, pointers, dtype)
+        else:
+            emit_contraction(code, contraction, choice, pointers, dtype)
         return
     packed, packed_size = _packed(contraction)
     other = choose(packed, full_lanes(code, dtype))

@@ -49,6 +49,7 @@ def emit_gemm(
     shape: Matrices,
     dtype: DType,
     threads: bool,
+    adds: Any = None,
 ) -> None:
     """Append `c = a @ b`.
 
@@ -56,11 +57,13 @@ def emit_gemm(
       pointers: to a, b and c.
       packed: to `packed_bytes` bytes.
       threads: whether it may be shared; not in code that is part of a split already.
+      adds: a 64-bit LLVM value: not 0 where the product is added to `c`; by default it is not.
     """
     strides = (shape.a_row, shape.a_column, shape.b_row, shape.b_column, shape.c_row)
     numbers = [shape.m, shape.n, shape.k, *(dtype.itemsize * s for s in strides)]
+    adds = code.int64(0) if adds is None else adds
     name = f"gemm.{NAMES[dtype.name]}{'_threads' if threads else ''}"
-    code.call(name, ir.VoidType(), [*pointers, packed, *map(code.int64, numbers)])
+    code.call(name, ir.VoidType(), [*pointers, packed, *map(code.int64, numbers), adds])
 
 
 @cache

@@ -43,7 +43,7 @@ _FIELDS = (
     "a b c m n k a_row a_column b_row b_column c_row packed panels panel step add "
     "rows group across"
 ).split()
-ARGUMENTS = "a b c packed m n k a_row a_column b_row b_column c_row".split()
+ARGUMENTS = "a b c packed m n k a_row a_column b_row b_column c_row adds".split()
 
 
 class Layout:
@@ -358,7 +358,7 @@ class Writer:
         """The routine that is called: its arguments are `ARGUMENTS`."""
         word, pointer = self.word, self.pointer
         name = "_threads" if threads else ""
-        code, args = self._code(name, [pointer] * 4 + [word] * 8, internal=False)
+        code, args = self._code(name, [pointer] * 4 + [word] * 9, internal=False)
         given = dict(zip(ARGUMENTS, args, strict=True))
         builder, layout = code.builder, self.layout
         task = code.reserve(ir.ArrayType(word, len(_FIELDS)), 64)
@@ -367,7 +367,7 @@ class Writer:
             builder.store(value, code.offset(task, 8 * _FIELDS.index(name)))
 
         for name, value in given.items():
-            if name not in ("b", "k"):
+            if name not in ("b", "k", "adds"):
                 put(name, value)
         m, n, k = given["m"], given["n"], given["k"]
         panels = _blocks(code, n, code.int64(layout.columns))
@@ -388,7 +388,7 @@ class Writer:
             at = builder.mul(turn, depth)
             put("k", _least(code, depth, builder.sub(k, at)))
             put("a", code.offset(given["a"], builder.mul(at, given["a_column"])))
-            put("add", turn)
+            put("add", builder.or_(turn, given["adds"]))
             self._panels(code, put, given, at, (task, panels), threads)
             self._run(code, self.multiply, task, blocks, threads)
         builder.ret_void()
