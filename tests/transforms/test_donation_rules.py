@@ -203,7 +203,7 @@ def test_the_error_of_later_calls():
         f(x)  # every time
         native.wait_for_machine_code()
     assert f.native_hits
-    with pytest.raises(errors.DeletedArrayError, match="by a call like this to <lambda>") as it:
+    with pytest.raises(errors.DeletedArrayError, match="to <lambda>, in a later call") as it:
         x + 1
     assert "# every time" in str(it.value)
 
