@@ -198,7 +198,7 @@ FITS: dict[str, Fit] = {
         weight=lambda u: 1,
     ),
     "quantile_far": Fit(
-        lambda u: _quantile_rest(u + mpf("4.5")),
+        lambda u: (_quantile_rest(u + mpf("4.5")) + 1) / mp.sqrt(2) - 1,
         -0.01,
         23,
         (None, (9, 9)),

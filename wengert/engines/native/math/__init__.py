@@ -6,7 +6,9 @@ branch and no call, but for arguments of trigonometric functions that are so lar
 need the integer arithmetic of a function apart; a lane that is not of interest costs nothing
 but its place. A caller must go on at `v.builder.block`, which may be a new one.
 
-`make accuracy` compares float32 functions over all arguments.
+Where a result is the small difference of two terms, units are those of the terms: of
+`logaddexp` and `logaddexp2` near their zeros, and in float64 of `lgamma` and `digamma` of
+negative numbers. `make accuracy` compares float32 functions over all arguments.
 """
 
 from __future__ import annotations

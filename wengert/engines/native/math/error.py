@@ -244,21 +244,30 @@ def _central_root(v: Vectors, x: Any) -> Any:
     return y if v.has_fma else v.select(tiny, scaled(v, y, 2.0**-60), y)
 
 
-def _upper_quantile(v: Vectors, q: Any, factor: tuple[float, float] | None = None) -> Any:
-    """The x for which ndtr(-x) is q, up to 1/8, times a factor in two parts; in float64."""
+def _upper_quantile(v: Vectors, q: Any, halved: bool) -> Any:
+    """The x for which ndtr(-x) is q, up to 1/8, or sqrt(1/2) times that; in float64.
+
+    With t = sqrt(-log(q)) it is nearly t where q is not small, and sqrt(2) t where it is.
+    """
     high, low = (v.neg(part) for part in log_in_two(v, q))
-    t = s = v.sqrt(v.add(high, low))
-    # half of this over t is what t lacks; the quantile grows about 1.5 times as fast
-    rest = v.add(residual(v, t, t, high), low)
-    rest = v.mul(rest, v.div(v.constant(0.75, t), t))
-    if factor:
-        first, second = (v.constant(part, t) for part in factor)
-        s, error = two_product(v, t, first)
-        rest = v.fma(rest, first, v.fma(t, second, error))
-    near = v.compare("lt", t, v.constant(4.5, s))
-    first = quotient(v, shifted(v, t, -1.4375), table(v, s, "quantile_near"))
-    second = quotient(v, shifted(v, t, -4.5), table(v, s, "quantile_far"))
-    above, below = (v.select(near, a, b) for a, b in zip(first, second, strict=True))
+    t = v.sqrt(v.add(high, low))
+    near = v.compare("lt", t, v.constant(4.5, t))
+
+    def chosen(a: float, b: float) -> Any:
+        return v.select(near, v.constant(a, t), v.constant(b, t))
+
+    half, half_low = _SQRT_HALF
+    if halved:
+        first, second = chosen(half, 1.0), chosen(half_low, 0.0)
+    else:
+        first, second = chosen(1.0, 2 * half), chosen(0.0, 2 * half_low)
+    s, error = two_product(v, t, first)
+    # half of what the square lacks over t is what t lacks; near, more than s grows by that
+    lacking = v.div(v.add(residual(v, t, t, high), low), t)
+    rest = v.fma(v.mul(lacking, chosen(0.75, 0.5)), first, v.fma(t, second, error))
+    fits = (("near", -1.4375), ("far", -4.5))
+    quotients = (quotient(v, shifted(v, t, c), table(v, t, f"quantile_{n}")) for n, c in fits)
+    above, below = (v.select(near, a, b) for a, b in zip(*quotients, strict=True))
     y = v.add(s, v.fma(s, v.div(above, below), rest))
     y = where(v, "eq", q, 0.0, math.inf, y)
     return where(v, "ge", q, 0.0, y, math.nan)
@@ -270,7 +279,7 @@ def erf_inv(v: Vectors, x: Any) -> Any:
         return v.narrow(erf_inv(v, v.widen(x)))
     size = v.fabs(x)
     q = scaled(v, v.sub(v.constant(1.0, x), size), 0.5)
-    far = v.copysign(_upper_quantile(v, q, _SQRT_HALF), x)
+    far = v.copysign(_upper_quantile(v, q, halved=True), x)
     return where(v, "le", size, 0.75, v.fma(x, _central(v, x), x), far)
 
 
@@ -281,7 +290,7 @@ def ndtri(v: Vectors, p: Any) -> Any:
     middle = shifted(v, p, -0.5)
     near = _central_root(v, v.add(middle, middle))
     left = v.compare("lt", p, v.constant(0.5, p))
-    far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)))
+    far = _upper_quantile(v, v.select(left, p, v.sub(v.constant(1.0, p), p)), halved=False)
     far = v.select(left, v.neg(far), far)
     return where(v, "le", v.fabs(middle), 0.375, near, far)
 
@@ -290,7 +299,7 @@ def normal_quantile(v: Vectors, u: Any) -> Any:
     """sqrt(2) erf_inv(u); in float32 by the formula of the primitive, digit by digit."""
     if v.is_double(u):
         size = v.fabs(u)
-        far = _upper_quantile(v, scaled(v, v.sub(v.constant(1.0, u), size), 0.5))
+        far = _upper_quantile(v, scaled(v, v.sub(v.constant(1.0, u), size), 0.5), halved=False)
         return where(v, "le", size, 0.75, _central_root(v, u), v.copysign(far, u))
     root = v.constant(math.sqrt(2.0), u)
     minus_w = log1p(v, v.mul(u, v.neg(u)))
