@@ -19,13 +19,14 @@ import wengert.numpy as wnp
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import as_array
-from wengert.core.interpreter import state
+from wengert.core.interpreter import quiet
 from wengert.core.primitive import all_primitives
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
 from wengert.engines.native.compile import compile_program
-from wengert.engines.native.kernels import LoopKernel, classify, group
+from wengert.engines.native.kernels import classify, group
 from wengert.engines.native.machine import Target
+from wengert.engines.native.steps import LoopKernel
 from wengert.passes.pipeline import optimise
 from wengert.primitives import elementwise, reduce, shape, special, transcendental
 from wengert.primitives.basis import Elementwise, reduce_sum
@@ -109,7 +110,7 @@ def both(primitive, operands, target, **params):
     if kinds != {"element"}:
         return None
     raw = [v._value for v in values]
-    return state.run(run_program, program, raw), compile_program(program, target)(raw)
+    return quiet().run(run_program, program, raw), compile_program(program, target)(raw)
 
 
 def assert_equal(got, wanted, ulps, what, operands, coarse=False):
@@ -329,7 +330,7 @@ def compare(function, *values, target, kinds):
     assert {classify(e) for e in program.equations} <= kinds
     (got,), (wanted,) = (
         compile_program(program, target)(raw),
-        state.run(run_program, program, raw),
+        quiet().run(run_program, program, raw),
     )
     assert_equal(got, wanted, 4.0, str(program), values)
 
@@ -355,7 +356,7 @@ def test_reductions_of_complex_numbers(reduction, axes, target):
             else:
                 program, raw = program_of(call, x)
                 (got,) = compile_program(program, target)(raw)
-                wanted = state.run(run_program, program, raw)[0]
+                wanted = quiet().run(run_program, program, raw)[0]
                 np.testing.assert_allclose(got, wanted, rtol=0, atol=size[0] * 2e-6)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,10 @@ import wengert.numpy as wnp
 from wengert.core.array import Array
 from wengert.core.program import Variable
 from wengert.core.tracing import trace
+from wengert.engines.native import rows
 from wengert.engines.native.blocks import expanded, reads
-from wengert.engines.native.kernels import LoopKernel, OpaqueStep, classify, group
+from wengert.engines.native.kernels import classify, group
+from wengert.engines.native.steps import LoopKernel, OpaqueStep
 from wengert.passes.pipeline import optimise
 from wengert.testing.fuzzing import primitive, random_case
 
@@ -40,7 +44,9 @@ def check_order(block):
     known = {*program.inputs, *program.constants}
     for step in block.steps:
         own = set(step.outputs)
-        missing = reads(block, step) - known - own
+        read = reads(block, step)
+        missing = read - known - own
+        assert not isinstance(step, LoopKernel) or not read & own
         assert not missing, step
         assert not own & known, "something is computed twice"
         known |= own
@@ -52,7 +58,9 @@ def check_order(block):
 def check_shapes(block):
     for step in block.steps:
         if isinstance(step, LoopKernel):
-            assert all(v.type.shape == step.domain for v in step.stores)
+            rank = len(step.domain)
+            assert all(v.type.shape[:rank] == step.domain for v in step.stores)
+            assert all(math.prod(v.type.shape[rank:]) <= rows.LONGEST for v in step.stores)
             assert all(e.inputs[0].type.shape == step.domain for e in step.reductions)
 
 

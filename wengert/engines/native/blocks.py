@@ -23,9 +23,9 @@ from wengert.engines.native.context import ALIGNMENT, RAISED, Context
 from wengert.engines.native.control import CONTROL, carry_operands
 from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
-from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step
 from wengert.engines.native.library import find_operation
 from wengert.engines.native.nests import NestWriter, reachable, read_in_place
+from wengert.engines.native.steps import Block, LoopKernel, OpaqueStep, Step
 
 ir = lazy_module("llvmlite.ir")
 
@@ -52,7 +52,7 @@ def reads(block: Block, step: Step) -> set[Variable]:
     """The variables that a step reads from memory."""
     if isinstance(step, LoopKernel):
         expansion = expanded(block)[step]
-        nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+        nodes = reachable(expansion.heads)
         return {n.variable for n in nodes if isinstance(n, Load)}
     roots = (block.root(a) for a in step.equation.inputs)
     return {r for r in roots if isinstance(r, Variable)}

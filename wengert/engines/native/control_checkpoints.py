@@ -23,7 +23,8 @@ from wengert.core.lazy import lazy_module
 from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.code import Buffer
 from wengert.engines.native.context import FAILED
-from wengert.engines.native.kernels import Block, group
+from wengert.engines.native.kernels import group
+from wengert.engines.native.steps import Block
 from wengert.engines.native.turns import Carry, listen, while_true
 from wengert.passes.dce import eliminate
 

@@ -16,8 +16,9 @@ from wengert.core import dtypes
 from wengert.core.program import Equation, Program, Variable
 from wengert.engines.native.blocks import expanded, reads
 from wengert.engines.native.expressions import Apply
-from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step, group
+from wengert.engines.native.kernels import group
 from wengert.engines.native.nests import reachable
+from wengert.engines.native.steps import Block, LoopKernel, OpaqueStep, Step
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def traffic(block: Block, step: Step) -> int:
 
 def _kernel(block: Block, kernel: LoopKernel) -> Cost:
     expansion = expanded(block)[kernel]
-    nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+    nodes = reachable(expansion.heads)
     per_point = sum(isinstance(n, Apply) and dtypes.is_floating(n.dtype) for n in nodes)
     per_point += len(kernel.reductions)
     return Cost(per_point * math.prod(kernel.domain), traffic(block, kernel), 1)

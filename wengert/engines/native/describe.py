@@ -9,9 +9,10 @@ from wengert.core.source import Location
 from wengert.engines.native.blocks import expanded, reads
 from wengert.engines.native.cost import cost_of_step
 from wengert.engines.native.expressions import Apply
-from wengert.engines.native.kernels import Block, LoopKernel, OpaqueStep, Step, group
+from wengert.engines.native.kernels import group
 from wengert.engines.native.machine import Target
 from wengert.engines.native.nests import Nest, plan, reachable
+from wengert.engines.native.steps import Block, LoopKernel, OpaqueStep, Step
 
 
 def _number(amount: float) -> str:
@@ -65,7 +66,7 @@ def _axes(nest: Nest, target: Target) -> str:
 
 def _kernel_lines(block: Block, step: LoopKernel, names: _Names) -> Iterator[str]:
     expansion = expanded(block)[step]
-    nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+    nodes = reachable(expansion.heads)
     operations = [n.name for n in nodes if isinstance(n, Apply)]
     target = Target.host()
     yield f"  {_axes(plan(expansion, target.vector_bytes), target)}"

@@ -9,8 +9,8 @@ memory becomes a load.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,9 +42,11 @@ from wengert.engines.native.expressions import (
     load,
     matching_groups,
     plus,
+    row_major,
     scaled,
 )
-from wengert.engines.native.kernels import Block, LoopKernel, literal_dtype
+from wengert.engines.native.kernels import literal_dtype
+from wengert.engines.native.steps import Block, LoopKernel
 from wengert.primitives.index import default_fill
 
 #: Primitives that combine two elements as a reduction does.
@@ -59,12 +61,20 @@ COMBINE = {
 }
 
 
+class Root(NamedTuple):
+    """What is stored: a node, and where in a variable's array, in elements."""
+
+    variable: Variable
+    node: Node
+    offset: Affine
+
+
 class Expansion:
     """The expressions of one kernel.
 
     Attributes:
       rank: of the domain.
-      roots: (variable, node) pairs that are stored.
+      roots: what is stored; of a kernel over rows, every element of a row.
       reductions: (equation, node) pairs.
     """
 
@@ -76,10 +86,25 @@ class Expansion:
         self._identity = identity(kernel.domain)
         self._known: dict[Any, Node] = {}
         self._heads = set(kernel.stores)
-        self.roots = [(v, self._computed(v, self._identity)) for v in kernel.stores]
+        self.roots = [root for v in kernel.stores for root in self._row(v)]
         self.reductions = [
             (e, self.atom(e.inputs[0], self._identity)) for e in kernel.reductions
         ]
+
+    @property
+    def heads(self) -> list[Node]:
+        """The nodes that are stored or reduced."""
+        return [*(root.node for root in self.roots), *(node for _, node in self.reductions)]
+
+    def _row(self, variable: Variable) -> Iterator[Root]:
+        """What is stored of a variable at one point of the domain."""
+        shape = variable.type.shape
+        for place in itertools.product(*(range(n) for n in shape[self.rank :])):
+            index = (*self._identity, *(fixed(self.rank, i) for i in place))
+            offset = fixed(self.rank)
+            for i, stride in zip(index, row_major(shape), strict=True):
+                offset = plus(offset, scaled(i, stride))
+            yield Root(variable, self._computed(variable, index), offset)
 
     # -- reading -----------------------------------------------
 
@@ -100,11 +125,17 @@ class Expansion:
         """A variable at an index: computed here, or loaded."""
         if variable in self.block.aliases:
             return self._aliased(variable, index, variable.type.shape)
-        if variable in self._heads and index == self._identity:
+        if variable in self._heads and self._is_row(index):
             return self._computed(variable, index)
         if variable in self.block.stored or variable not in self.block.producers:
             return load(self.intern, self.rank, variable, index, variable.type.shape)
         return self._computed(variable, index)
+
+    def _is_row(self, index: tuple[Index, ...]) -> bool:
+        """Whether an index is in the row that is computed, at a place that is known."""
+        places = index[self.rank :]
+        known = all(type(i) is tuple and not any(i[:-1]) for i in places)
+        return known and index[: self.rank] == self._identity
 
     def _aliased(self, variable: Variable, index: Sequence[Index], shape: Shape) -> Node:
         """An element of memory by another shape than that of the variable that owns it."""
@@ -215,6 +246,10 @@ class Expansion:
         self, conditions: Sequence[tuple[Index, int, int]], inside: Any, outside: Any
     ) -> Node:
         """A choice by positions; `inside` and `outside` make the nodes."""
+        known = [c for c in conditions if type(c[0]) is tuple and not any(c[0][:-1])]
+        if not all(low <= index[-1] < high for index, low, high in known):
+            return outside()
+        conditions = [c for c in conditions if c not in known]
         affine = [c for c in conditions if type(c[0]) is tuple]
         node: Node = inside()
         for index, low, high in conditions:

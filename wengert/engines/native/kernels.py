@@ -15,14 +15,14 @@ A *kernel* is one loop nest over a domain, with *roots*: variables it stores, an
 variable is stored when a program, a library or a later kernel needs it in memory, or when
 computing it again wherever it is read would cost more than memory traffic. Everything else
 lives in registers. Roots join the earliest kernel over their domain that comes after all they
-read; so producers, consumers and siblings fuse, and the list stays in a valid order.
+read; so producers, consumers and siblings fuse, and the list stays in a valid order. At the end
+kernels over the same rows are merged (`rows`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ from wengert.engines.native.elements import cost_of, is_element
 from wengert.engines.native.expansion_random import is_fused
 from wengert.engines.native.expressions import only_splits
 from wengert.engines.native.library import find_operation
+from wengert.engines.native.rows import merge_rows
+from wengert.engines.native.steps import Block, LoopKernel, OpaqueStep, Step
 
 #: Changes of index; their rules are in `expansion`.
 VIEWS = frozenset(
@@ -57,65 +59,6 @@ _ROOTS = 48
 #: Arrays of at most so many elements live in registers or the first cache.
 _TINY = 64
 _CACHED_BYTES = 256 * 1024
-
-
-@dataclass(eq=False)
-class LoopKernel:
-    """A loop nest: what it stores, and what it reduces."""
-
-    domain: Shape
-    stores: list[Variable] = field(default_factory=list)
-    reductions: list[Equation] = field(default_factory=list)
-
-    @property
-    def outputs(self) -> list[Variable]:
-        """The variables that are in memory after it."""
-        return [*self.stores, *(e.outputs[0] for e in self.reductions)]
-
-
-@dataclass(eq=False)
-class OpaqueStep:
-    """One equation that is not part of a kernel; `kind` is library, control or callback."""
-
-    equation: Equation
-    kind: str
-
-    @property
-    def outputs(self) -> list[Variable]:
-        """The variables that are in memory after it."""
-        return list(self.equation.outputs)
-
-
-Step = LoopKernel | OpaqueStep
-
-
-@dataclass(eq=False)
-class Block:
-    """A program as a list of steps.
-
-    Attributes:
-      program: where it comes from.
-      steps: in order.
-      producers: the equation of every variable that kernels compute in registers or store.
-      stored: the variables that are in memory at some time.
-      aliases: variables that are other names for the memory of a variable.
-      expansions: the expressions of its kernels, once they have been made.
-      lifetimes: when its variables are in use, once that is known.
-    """
-
-    program: Program
-    steps: list[Step]
-    producers: dict[Variable, Equation]
-    stored: set[Variable]
-    aliases: dict[Variable, Atom]
-    expansions: Any = None
-    lifetimes: Any = None
-
-    def root(self, atom: Atom) -> Atom:
-        """The variable whose memory an atom names, or a literal."""
-        while type(atom) is Variable and atom in self.aliases:
-            atom = self.aliases[atom]
-        return atom
 
 
 def classify(equation: Equation) -> str:
@@ -193,6 +136,7 @@ class Grouping:
         self._store_shared()
         for equation in self.program.equations:
             self._schedule(equation)
+        merge_rows(self)
         return Block(self.program, self.steps, self.producers, self.stored, self.aliases)
 
     # -- what is fused -----------------------------------------------
@@ -398,14 +342,15 @@ class Grouping:
         if type(atom) is not Variable:
             return {}
         if atom in self.stored or atom not in self.producers:
-            root = self._memory(atom)
+            root = self.memory(atom)
             return {} if root is None else {root: identity and root is atom}
         known = self._reads.get(atom)
         if known is None:
             known = self._reads[atom] = self._reads_of(self.producers[atom])
         return known if identity else dict.fromkeys(known, False)
 
-    def _memory(self, variable: Variable) -> Variable | None:
+    def memory(self, variable: Variable) -> Variable | None:
+        """The variable whose memory a variable names; None for the name of a number."""
         while variable in self.aliases:
             atom = self.aliases[variable]
             if type(atom) is not Variable:

@@ -30,11 +30,8 @@ from wengert.engines.native.expressions import (
     Choose,
     Load,
     Node,
-    identity,
-    plus,
     reduced_offset,
     row_major,
-    scaled,
 )
 from wengert.engines.native.points import MOST_STEPS, Frame
 from wengert.engines.native.reductions import Accumulator
@@ -104,30 +101,28 @@ def reachable(roots: Sequence[Node]) -> list[Node]:
     return order
 
 
-def store_offset(expansion: Expansion) -> Affine:
-    """Where the element of each point is in an array of the domain's shape."""
-    offset = (0,) * (expansion.rank + 1)
-    strides = row_major(expansion.domain)
-    for index, stride in zip(identity(expansion.domain), strides, strict=True):
-        offset = plus(offset, scaled(index, stride))
-    return offset
-
-
 def read_in_place(expansion: Expansion) -> set[Variable]:
-    """The variables of which each point reads only the element that it would store."""
-    nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
-    offset = store_offset(expansion)
-    loads = [n for n in nodes if isinstance(n, Load)]
-    elsewhere = {n.variable for n in loads if n.terms or n.offset != offset}
-    return {n.variable for n in loads} - elsewhere
+    """The variables of which each point reads only what it would store in their place."""
+    strides = row_major(expansion.domain)
+    points = math.prod(expansion.domain)
+    found: dict[Variable, bool] = {}
+    for node in reachable(expansion.heads):
+        if isinstance(node, Load):
+            row = node.variable.type.size // max(points, 1)
+            own = tuple(
+                row * stride if n != 1 else 0
+                for n, stride in zip(expansion.domain, strides, strict=True)
+            )
+            inside = node.offset[:-1] == own and 0 <= node.offset[-1] < row and not node.terms
+            found[node.variable] = found.get(node.variable, True) and inside
+    return {variable for variable, inside in found.items() if inside}
 
 
 def plan(expansion: Expansion, vector_bytes: int) -> Nest:
     """Choose the axes of a kernel."""
-    nodes = reachable([n for _, n in (*expansion.roots, *expansion.reductions)])
+    nodes = reachable(expansion.heads)
     affines = {a for node in nodes for a in node.affines}
-    if expansion.roots:
-        affines.add(store_offset(expansion))
+    affines.update(root.offset for root in expansion.roots)
     masks = [frozenset(e.params["axes"]) for e, _ in expansion.reductions]
     for mask in masks:
         affines.add(reduced_offset(expansion.domain, mask))
@@ -173,7 +168,7 @@ def _merge(domain: Any, affines: set[Affine], masks: Sequence[frozenset[int]]) -
 def _lanes(expansion: Expansion, nodes: Sequence[Node], vector_bytes: int) -> int:
     """Elements of a vector: as many as fit of the widest dtype that is read or written."""
     dtypes = [n.dtype for n in nodes if isinstance(n, Load)]
-    dtypes += [n.dtype for _, n in (*expansion.roots, *expansion.reductions)]
+    dtypes += [n.dtype for n in expansion.heads]
     registers = [_register_bytes(d) for d in dtypes]
     return vector_bytes // max(registers, default=4)
 
@@ -190,9 +185,8 @@ def _time(axis: Axis, nodes: Sequence[Node], nest: Nest, lanes: int) -> float:
     expansion = nest.expansion
     steps = [n.offset[axis.position] for n in nodes if isinstance(n, Load)]
     time = float(nest.cost) + sum(_step_time(step, lanes) for step in steps)
-    if expansion.roots:
-        step = store_offset(expansion)[axis.position]
-        time += len(expansion.roots) * 1.5 * _step_time(step, lanes)
+    for root in expansion.roots:
+        time += 1.5 * _step_time(root.offset[axis.position], lanes)
     return time * lanes / min(axis.size, lanes)
 
 
@@ -228,13 +222,13 @@ class NestWriter:
         self.in_place = in_place
         self.expansion = expansion
         self.nest = plan(expansion, code.target.vector_bytes)
-        self.roots = [n for _, n in (*expansion.roots, *expansion.reductions)]
+        self.roots = expansion.heads
         nodes = reachable(self.roots)
         self.nodes = nodes
         self.checks = any(type(n).__name__ == "Checked" for n in nodes)
         self._free = _unconditional(self.roots)
         read = dict.fromkeys(n.variable for n in nodes if isinstance(n, Load))
-        self.variables = [*read, *(v for v, _ in expansion.roots)]
+        self.variables = [*read, *dict.fromkeys(r.variable for r in expansion.roots)]
         self.pointers = {v: pointer_of(v) for v in self.variables}
         self.accumulators = [
             Accumulator(self.nest, equation, node, pointer_of(equation.outputs[0]))
@@ -566,12 +560,16 @@ class Body:
     def _points(self, frame: Frame, turn: int) -> None:
         """Everything that happens at one point (or vector), over the unrolled axes."""
         inner = self.nest.inner
+        written: dict[Variable, dict[Affine, Any]] = {}
         for steps in itertools.product(*(range(axis.size) for axis in inner)):
             frame.unrolled = {a.position: s for a, s in zip(inner, steps, strict=True)}
             for node in self.writer.roots:  # all is read before anything is written
                 frame.value(node)
-            offset = store_offset(self.writer.expansion)
-            for variable, node in self.writer.expansion.roots:
-                frame.store(variable, offset, frame.value(node))
+            for root in self.writer.expansion.roots:
+                place = frame.fixed_offset(root.offset)
+                written.setdefault(root.variable, {})[place] = frame.value(root.node)
             for accumulator in self.writer.accumulators:
                 accumulator.add(self.code, frame, turn)
+        frame.unrolled = {}
+        for variable, values in written.items():
+            frame.store_row(variable, values)

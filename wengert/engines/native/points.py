@@ -510,9 +510,30 @@ class Frame:
         v = self.vectors
         return v.constant(1, v.mask_type) if self.mask is None else self.mask
 
-    def store(self, variable: Variable, offset: Affine, value: Any) -> None:
-        """Store a value into a variable's array."""
-        self.store_at(self.pointers[variable], offset, value, variable.type.dtype)
+    def fixed_offset(self, offset: Affine) -> Affine:
+        """An offset at the positions of the unrolled axes."""
+        at = self.unrolled
+        shift = sum(offset[p] * i for p, i in at.items())
+        return (*(0 if p in at else c for p, c in enumerate(offset[:-1])), offset[-1] + shift)
+
+    def store_row(self, variable: Variable, values: dict[Affine, Any]) -> None:
+        """Store values at offsets in a variable's array; whole rows as whole vectors."""
+        pointer, dtype = self.pointers[variable], variable.type.dtype
+        offsets = sorted(values)
+        step, first = self._step(offsets[0]), offsets[0]
+        whole = [(*first[:-1], first[-1] + i) for i in range(step)]
+        plain = self.lanes > 1 and self.mask is None and not dtypes.is_complex(dtype)
+        if plain and 1 < step <= MOST_STEPS and offsets == whole:
+            raw = [to_memory(self.vectors, values[offset], dtype) for offset in offsets]
+            for i in range(step):
+                places = [divmod(i * self.lanes + lane, step) for lane in range(self.lanes)]
+                order = [part * self.lanes + lane for lane, part in places]
+                place = self._place(pointer, (*first[:-1], first[-1] + i * self.lanes), dtype)
+                vector = self._picked(raw, order)
+                self.code.builder.store(vector, place, align=dtype.itemsize)
+            return
+        for offset, value in values.items():
+            self.store_at(pointer, offset, value, dtype)
 
     def store_at(self, pointer: Any, offset: Affine, value: Any, dtype: Any) -> None:
         """Store a value into memory, at the lanes that count."""

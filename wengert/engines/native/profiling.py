@@ -23,7 +23,8 @@ from wengert.core.program import Program
 from wengert.core.source import Location
 from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
 from wengert.engines.native.describe import source_of, title_of
-from wengert.engines.native.kernels import Block, OpaqueStep, group
+from wengert.engines.native.kernels import group
+from wengert.engines.native.steps import Block, OpaqueStep
 from wengert.passes.blocks import programs
 
 ir = lazy_module("llvmlite.ir")

@@ -17,7 +17,8 @@ from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Program, Variable
 from wengert.engines.native.context import RAISED
-from wengert.engines.native.kernels import Block, LoopKernel, Step, group
+from wengert.engines.native.kernels import group
+from wengert.engines.native.steps import Block, LoopKernel, Step
 
 if TYPE_CHECKING:
     from wengert.engines.native.blocks import BlockWriter
