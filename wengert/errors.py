@@ -22,7 +22,7 @@ class WengertError(Exception):
 _INSTEAD = {
     "bool()": "Instead of `if` choose with wengert.numpy.where(condition, a, b) or "
     "wengert.lax.cond, instead of `while` loop with wengert.lax.while_loop.",
-    "an index": "Instead of range(n) loop with wengert.lax.fori_loop.",
+    "an index": "Instead of range(n) loop with wengert.lax.fori_loop; shapes are constant.",
 }
 _INSTEAD_OF_NUMBERS = (
     "Leave it an array: use functions of wengert.numpy instead of numpy or math, and "
@@ -235,10 +235,10 @@ class TreeError(WengertError, ValueError, TypeError):
     Array(1., dtype=float32, weak_type=True)
     """
 
-    def __init__(self, what: str, got: Any, other: str, expected: Any) -> None:
+    def __init__(self, what: str, got: Any, other: str, expected: Any, more: str = "") -> None:
         super().__init__(
             f"{what} and {other} must have the same structure.\n  {what}: {got}\n  {other}: "
-            f"{expected}"
+            f"{expected}{more}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import namedtuple
 
 import numpy as np
@@ -9,11 +10,18 @@ import pytest
 
 import wengert as wg
 import wengert.numpy as wnp
-from wengert import errors, lax
+from wengert import errors, lax, random
 
 X = np.array([0.5, -1.5, 2.0])
 Pair = namedtuple("Pair", "a b")
 both = pytest.mark.parametrize("wrap", [lambda g: g, wg.jit], ids=["eager", "jit"])
+
+
+@dataclasses.dataclass
+class Unknown:
+    """A class that is not registered as a container."""
+
+    value: float
 
 
 class TestCond:
@@ -153,6 +161,34 @@ class TestLoops:
         with pytest.raises(errors.TreeError, match="fori_loop"):
             lax.fori_loop(0, 2, lambda i, x: (x, x), 1.0)
 
+    def test_messages_about_structures(self):
+        with pytest.raises(errors.TreeError) as caught:
+            lax.scan(lambda c, x: ({"a": [1.0, X]}, x), {"a": [1.0, (X, X)]}, X)
+        text = str(caught.value)
+        assert "at ['a'][1]: an array, and a tuple of 2 items" in text
+        assert "test_lax_control_flow.py" in text
+        with pytest.raises(errors.TreeError, match="they differ: None, and an array") as caught:
+            lax.fori_loop(0, 2, lambda i, x: None, X)
+        assert "(*, *)" not in str(caught.value)  # that there is an index, users do not see
+        with pytest.raises(errors.TreeError, match="keys 'a', and a dict with the keys 'b'"):
+            lax.cond(True, lambda: {"a": 1.0}, lambda: {"b": 1.0})
+
+    def test_messages_about_what_is_no_array(self):
+        with pytest.raises(TypeError, match=r"carry of scan has 'x' of type str at \['n'\]"):
+            lax.scan(lambda c, x: (c, x), {"n": "x", "v": 1.0}, X)
+        for loop in (
+            lambda value: lax.while_loop(lambda c: True, lambda c: c, value),
+            lambda value: lax.fori_loop(0, 2, lambda i, c: c, value),
+            lambda value: lax.cond(True, lambda c: c, lambda c: c, value),
+            lambda value: lax.scan(lambda c, x: (value, x), 0.0, X),
+        ):
+            with pytest.raises(TypeError, match=r"register_dataclass\(Unknown\)"):
+                loop(Unknown(1.0))
+
+    def test_a_random_key_in_the_carry_is_named_as_users_name_it(self):
+        with pytest.raises(errors.CarryTypeError, match=r"carry\['k'\]: u32\[2\] before"):
+            lax.scan(lambda c, x: ({"k": random.split(c["k"])}, x), {"k": random.key(0)}, X)
+
     def test_messages_about_arguments(self):
         with pytest.raises(errors.DTypeError, match="one bool"):
             lax.while_loop(lambda x: x, lambda x: x, 1.0)
@@ -164,6 +200,18 @@ class TestLoops:
             lax.scan(lambda c, x: c + x, np.float64(0), X)
         with pytest.raises(ValueError, match="length"):
             lax.scan(lambda c, x: (c, x), 0.0)
+        with pytest.raises(ValueError, match="length=-1"):
+            lax.scan(lambda c, x: (c, x), 0.0, length=-1)
+        with pytest.raises(errors.ConcretizationError, match=r"scan.*lax\.fori_loop"):
+            wg.jit(lambda n: lax.scan(lambda c, x: (c, x), 0.0, length=n))(3)
+        for swapped in (
+            lambda f: lax.scan(0.0, f, X),
+            lambda f: lax.fori_loop(0, 3, 1.0, f),
+            lambda f: lax.while_loop(f, 0.0, f),
+            lambda f: lax.map(X, f),
+        ):
+            with pytest.raises(TypeError, match=r"must be a function"):
+                swapped(lambda *values: values)
         with pytest.raises(errors.ShapeError, match=r"xs\['a'\].*close over"):
             lax.scan(lambda c, x: (c, x), 0.0, {"a": 1.0})
         with pytest.raises(errors.ShapeError, match="different leading sizes"):

@@ -71,6 +71,51 @@ def leaf_paths(tree: Any) -> list[str]:
     return [accessor.codify("") for accessor in accessors]
 
 
+class Wrapper(optree.PyTreeEntry):
+    """The entry of a container that users take for its only child: paths do not show it."""
+
+    def codify(self, /, node: str = "") -> str:
+        """The path as it was."""
+        return node
+
+
+def difference(one: TreeDef, other: TreeDef, path: str = "") -> tuple[str, str, str] | None:
+    """Where two structures differ first: the path, and what each has there.
+
+    >>> difference(structure({"a": (1, 2)}), structure({"a": [1, 2]}))
+    ("['a']", 'a tuple of 2 items', 'a list of 2 items')
+    """
+    if one == other:
+        return None
+    below, expected = _children(one, path), _children(other, path)
+    if one.type is other.type and below.keys() == expected.keys():
+        found = (difference(child, expected[place], place) for place, child in below.items())
+        first = next(filter(None, found), None)
+        if first is not None:
+            return first
+    kinds = _kind(one), _kind(other)
+    return (path, *kinds) if kinds[0] != kinds[1] else (path, str(one), str(other))
+
+
+def _children(treedef: TreeDef, path: str) -> dict[str, TreeDef]:
+    """The structures of the children, by their paths."""
+    level = treedef.one_level()
+    places = [] if level is None else [a.codify(path) for a in level.accessors()]
+    return dict(zip(places, treedef.children(), strict=True))
+
+
+def _kind(treedef: TreeDef) -> str:
+    """A structure without what is below it."""
+    if treedef.type is None:
+        return "an array"
+    if treedef.type is type(None):
+        return "None"
+    name, count = treedef.type.__name__, treedef.num_children
+    if issubclass(treedef.type, dict) and count:
+        return f"a {name} with the keys {', '.join(map(repr, treedef.entries()))}"
+    return f"a {name} of {count} item{'s' * (count != 1)}"
+
+
 def register_node(
     cls: type,
     flatten_function: Callable[[Any], tuple[Any, ...]],

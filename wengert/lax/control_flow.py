@@ -18,7 +18,7 @@ from typing import Any
 from wengert import errors
 from wengert.core import dtypes, tree
 from wengert.core.array import Array, ArrayType, as_array, is_operand
-from wengert.core.interpreter import EagerInterpreter, state
+from wengert.core.interpreter import EagerInterpreter, Tracer, state
 from wengert.core.primitive import Value
 from wengert.primitives.basis import reshape
 from wengert.primitives.cast import convert
@@ -69,19 +69,22 @@ def cond(
     >>> f(4.0), wengert.grad(f)(-4.0)
     (Array(2., dtype=float32, weak_type=True), Array(0., dtype=float32, weak_type=True))
     """
-    for name, fun in (("true_fun", true_fun), ("false_fun", false_fun)):
-        if not callable(fun):
-            raise TypeError(
-                f"lax.cond takes functions: cond(pred, true_fun, false_fun, *operands); "
-                f"{name} is {fun!r}. To choose between two values write "
-                "wengert.numpy.where(pred, x, y)."
-            )
+    usage = "cond(pred, true_fun, false_fun, *operands)"
+    instead = " To choose between two values write wengert.numpy.where(pred, x, y)."
+    _check_functions(usage, instead, true_fun=true_fun, false_fun=false_fun)
     if operand is not _MISSING:
         if operands:
             raise TypeError("lax.cond takes operands by position or by keyword, not both.")
         operands = (operand,)
     index = _predicate(pred)
     return _choose("cond", index, (false_fun, true_fun), ("false_fun", "true_fun"), operands)
+
+
+def _check_functions(usage: str, instead: str = "", **functions: Any) -> None:
+    """Raise unless arguments are functions, also where two of them have changed places."""
+    for name, fun in functions.items():
+        if not callable(fun):
+            raise TypeError(f"lax.{usage}: {name} must be a function, got {fun!r}.{instead}")
 
 
 def _predicate(pred: Any) -> Value:
@@ -156,8 +159,8 @@ def _choose(
     names: Sequence[str],
     operands: Any,
 ) -> Any:
-    leaves, in_tree = tree.flatten(tuple(operands))
-    values = [as_array(x) for x in leaves]
+    in_tree = tree.structure(tuple(operands))
+    values = bodies.operands(f"the operands of {name}", tuple(operands))
     traced = bodies.branches(name, functions, names, in_tree, [v.type for v in values])
     programs = traced.programs
     if type(index) is Array and not isinstance(state.interpreter, EagerInterpreter):
@@ -206,6 +209,8 @@ def while_loop(
     >>> print(f"{root(9.0):.4f} {wengert.grad(root)(9.0):.4f}")
     3.0000 0.1667
     """
+    usage = "while_loop(cond_fun, body_fun, init_val)"
+    _check_functions(usage, cond_fun=cond_fun, body_fun=body_fun)
     limit = (checkpoint, checkpoint_bytes)
     return _run_while(_Names("while_loop", init_val), cond_fun, body_fun, init_val, limit)
 
@@ -230,7 +235,7 @@ def _run_while(
     init_val: Any,
     checkpoints: tuple[int | bool | None, int | None],
 ) -> Any:
-    leaves, in_tree = tree.flatten((init_val,))
+    in_tree = tree.structure((init_val,))
     carry_tree = tree.structure(init_val)
 
     def body_of(types: list[ArrayType]) -> bodies.Body:
@@ -238,7 +243,7 @@ def _run_while(
         bodies.check_structure(names.loop, traced.out_tree, carry_tree)
         return traced
 
-    values = [as_array(x) for x in leaves]
+    values = bodies.operands(f"the initial carry of {names.loop}", init_val)
     body, initial = bodies.settle(names.loop, body_of, values, names.paths)
     test = bodies.traced(cond_fun, in_tree, [v.type for v in initial])
     if [(t.shape, t.dtype) for t in test.out_types] != [((), dtypes.BOOL)]:
@@ -314,21 +319,17 @@ def fori_loop(
     >>> wengert.jit(wengert.grad(power))(2.0, 3)
     Array(12., dtype=float32, weak_type=True)
     """
-    first, last = as_array(lower), as_array(upper)
-    for bound in (first, last):
-        if bound.shape or not dtypes.is_integer(bound.dtype):
-            raise errors.DTypeError(
-                "the bounds of fori_loop must be integers without dimensions, got "
-                f"{bound.type}."
-            )
-    dtype, weak = dtypes.lattice_join(
-        ((first.dtype, first.weak_type), (last.dtype, last.weak_type))
-    )
-    first, last = (convert(b, dtype=dtype, weak=weak) for b in (first, last))
+    _check_functions("fori_loop(lower, upper, body_fun, init_val)", body_fun=body_fun)
+    first, last = _bounds(lower, upper)
+    carry_tree = tree.structure(init_val)
+    given = bodies.operands("the initial carry of fori_loop", init_val)
+    init_val = tree.unflatten(carry_tree, given)
     names = _Names("fori_loop", init_val, ["[index]"])
 
     def step(pair: Any) -> Any:
-        return pair[0] + 1, body_fun(*pair)
+        out = body_fun(*pair)
+        bodies.check_structure("fori_loop", tree.structure(out), carry_tree)
+        return pair[0] + 1, out
 
     known = type(first) is Array and type(last) is Array
     if known and checkpoint is None and checkpoint_bytes is None:
@@ -341,6 +342,19 @@ def fori_loop(
         limit = (checkpoint, checkpoint_bytes)
         pair = _run_while(names, lambda pair: pair[0] < last, step, (first, init_val), limit)
     return pair[1]
+
+
+def _bounds(lower: Any, upper: Any) -> list[Value]:
+    """The bounds of a `fori_loop`, as integers of one dtype."""
+    bounds = [as_array(lower), as_array(upper)]
+    for bound in bounds:
+        if bound.shape or not dtypes.is_integer(bound.dtype):
+            raise errors.DTypeError(
+                "the bounds of fori_loop must be integers without dimensions, got "
+                f"{bound.type}."
+            )
+    dtype, weak = dtypes.lattice_join(tuple((b.dtype, b.weak_type) for b in bounds))
+    return [convert(b, dtype=dtype, weak=weak) for b in bounds]
 
 
 def scan(
@@ -381,6 +395,7 @@ def scan(
     (Array(6., dtype=float32), Array([0., 0., 2., 9.], dtype=float32))
     """
     del _split_transpose
+    _check_functions("scan(f, init, xs)", f=f)
     size = _length(xs, length)
     turns = {"length": size, "reverse": bool(reverse), "unroll": _unroll(unroll, size)}
     segment = segment_length(checkpoint, size)
@@ -396,7 +411,7 @@ def _run_scan(
     segment: int | None,
 ) -> Any:
     arrays = [as_array(x) for x in tree.leaves(xs)]
-    leaves, carry_tree = tree.flatten(init)
+    carry_tree = tree.structure(init)
     in_tree = tree.structure((init, xs))
     slices = [v.type.update(shape=v.shape[1:]) for v in arrays]
 
@@ -405,7 +420,7 @@ def _run_scan(
         _check_pair(names.loop, f, traced.out_tree, carry_tree)
         return traced
 
-    values = [as_array(x) for x in leaves]
+    values = bodies.operands(f"the initial carry of {names.loop}", init)
     body, initial = bodies.settle(names.loop, body_of, values, names.paths)
     operands = [*body.captured, *initial, *arrays]
     params = {
@@ -423,7 +438,7 @@ def _run_scan(
 
 def _length(xs: Any, length: int | None) -> int:
     """The number of iterations."""
-    arrays = [as_array(x) for x in tree.leaves(xs)]
+    arrays = bodies.operands("the slices of scan", xs)
     paths = tree.leaf_paths(xs)
     for path, value in zip(paths, arrays, strict=True):
         if not value.shape:
@@ -433,7 +448,7 @@ def _length(xs: Any, length: int | None) -> int:
             )
     sizes = {v.shape[0] for v in arrays}
     if length is not None:
-        sizes.add(int(length))
+        sizes.add(_given_length(length))
     if len(sizes) > 1:
         listed = ", ".join(f"xs{p}: {v.type}" for p, v in zip(paths, arrays, strict=True))
         given = "" if length is None else f", length={length}"
@@ -443,6 +458,15 @@ def _length(xs: Any, length: int | None) -> int:
             "scan without arrays in xs needs to know its length: scan(..., length=n)."
         )
     return sizes.pop()
+
+
+def _given_length(length: Any) -> int:
+    if isinstance(length, Tracer):
+        what = "the length of a scan (lax.fori_loop takes a traced number of iterations)"
+        length = length.concrete(what)
+    if int(length) < 0:
+        raise ValueError(f"scan: length={length}: give the number of iterations, at least 0.")
+    return int(length)
 
 
 def _check_pair(name: str, f: Any, out_tree: Any, carry_tree: Any) -> None:
@@ -490,6 +514,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     >>> map(lambda x: x * x, wnp.arange(5.0), batch_size=2)
     Array([ 0.,  1.,  4.,  9., 16.], dtype=float32)
     """
+    _check_functions("map(f, xs)", f=f)
     if batch_size is None:
         return scan(lambda _, x: (None, f(x)), None, xs)[1]
     if batch_size < 1:

@@ -169,7 +169,7 @@ def _unflatten(impl: str, children: Sequence[Any]) -> KeyArray:
     return KeyArray(children[0], impl)
 
 
-tree.register_node(KeyArray, _flatten, _unflatten)
+tree.register_node(KeyArray, _flatten, _unflatten, tree.Wrapper)
 
 
 def rows(data: Value) -> list[Value]:

@@ -8,12 +8,13 @@ The results of branches must have the same structure and types.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from wengert import config, errors
 from wengert.core import dtypes, tree
-from wengert.core.array import ArrayType, as_array
+from wengert.core.array import ArrayType, as_array, is_operand
 from wengert.core.interpreter import Tracer, location, state
 from wengert.core.primitive import Value
 from wengert.core.program import Program, Variable
@@ -22,6 +23,31 @@ from wengert.passes.dce import eliminate
 from wengert.primitives.cast import convert
 from wengert.transforms.control.fingerprint import fingerprint
 from wengert.transforms.control.programs import all_typed, closed_trace, derived, rearranged
+
+
+def operands(what: str, value: Any) -> list[Value]:
+    """The leaves of a tree as operands.
+
+    Raises:
+      TypeError: when one is neither an array nor a number; it says which.
+    """
+    leaves = tree.leaves(value)
+    try:
+        return [as_array(leaf) for leaf in leaves]
+    except TypeError:
+        pairs = zip(tree.leaf_paths(value), leaves, strict=True)
+        path, leaf = next((p for p in pairs if not is_operand(p[1])), (None, None))
+        if path is None:
+            raise
+    name = type(leaf).__name__
+    place = f" at {path}" if path else ""
+    hint = "Close over what is neither; it does not change."
+    if dataclasses.is_dataclass(leaf):
+        hint = f"Make the class a container: wengert.tree_util.register_dataclass({name})."
+    raise TypeError(
+        f"{what} has {leaf!r} of type {name}{place}; loops and branches of lax take and give "
+        f"arrays and numbers, in containers. {hint}\n  at {location()}"
+    )
 
 
 class Body(NamedTuple):
@@ -97,8 +123,9 @@ def _trace(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[Array
 
     def call(tracers: list[Any]) -> list[Any]:
         nonlocal out_tree
-        out_leaves, out_tree = tree.flatten(fun(*tree.unflatten(in_tree, tracers)))
-        return [as_array(leaf) for leaf in out_leaves]
+        out = fun(*tree.unflatten(in_tree, tracers))
+        out_tree = tree.structure(out)
+        return operands(f"the result of {getattr(fun, '__name__', 'a function')}", out)
 
     program = eliminate(trace(call, types))
     return Body(program.closed(), program.constant_values, out_tree)
@@ -174,9 +201,16 @@ def check_structure(name: str, got: Any, expected: Any) -> None:
       TreeError: when it has not.
     """
     if got != expected:
-        raise errors.TreeError(
-            f"the carry that the body of {name} returns", got, "the initial carry", expected
-        )
+        returned = f"the carry that the body of {name} returns"
+        raise _tree_error(returned, got, "the initial carry", expected)
+
+
+def _tree_error(what: str, got: Any, other: str, expected: Any) -> errors.TreeError:
+    """The error for two structures that differ, which says where they do."""
+    path, here, there = tree.difference(got, expected) or ("", got, expected)
+    more = f"\n  at {path}" if path else "\n  they differ"
+    more = f"{more}: {here}, and {there}"
+    return errors.TreeError(what, got, other, expected, f"{more}\n  at {location()}")
 
 
 # -- branches ----------------------------------------------------------------------------------
@@ -212,9 +246,8 @@ def branches(
     first = bodies[0]
     for body, label in zip(bodies[1:], names[1:], strict=True):
         if body.out_tree != first.out_tree:
-            raise errors.TreeError(
-                f"the result of {label}", body.out_tree, f"that of {names[0]}", first.out_tree
-            )
+            what, other = f"the result of {label}", f"that of {names[0]}"
+            raise _tree_error(what, body.out_tree, other, first.out_tree)
     out_types = _common_types(name, bodies, names)
     bodies = [body.with_out_types(out_types) for body in bodies]
     captured: dict[int, Any] = {id(v): v for body in bodies for v in body.captured}
