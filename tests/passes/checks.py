@@ -6,7 +6,7 @@ import numpy as np
 
 from wengert.core import dtypes, tree
 from wengert.core.array import Array, as_array
-from wengert.core.interpreter import state
+from wengert.core.interpreter import quiet
 from wengert.core.primitive import typed_literals
 from wengert.core.program import Variable
 from wengert.core.tracing import trace
@@ -60,7 +60,7 @@ def evaluate(program, values):
     Every array is in row-major order, for NumPy's sums depend on the order in memory; but
     permuted arrays are views, which BLAS reads where they lie.
     """
-    return state.run(_evaluate, program, values)
+    return quiet().run(_evaluate, program, values)
 
 
 def _evaluate(program, values):

@@ -136,13 +136,10 @@ _NAN_CHECKING = NanCheckingInterpreter()
 
 
 class _ThreadState(threading.local):
-    """The current interpreter of this thread, and its floating-point environment.
+    """The current interpreter of this thread, and what it is at.
 
     Attributes:
       interpreter: the current interpreter.
-      run: calls a function with NumPy's floating-point warnings off. NaN and infinity are
-        values here, and `debug_nans` finds them; a warning from inside a derivative would only
-        point at our own code.
       location: the user's line that a program's equation or a tape's entry came from, while it
         is being evaluated.
       reverse_of: the primitive whose derivative is being taken, in a reverse pass under
@@ -151,16 +148,12 @@ class _ThreadState(threading.local):
     """
 
     interpreter: Interpreter
-    run: Callable[..., Any]
     location: Location | None
     reverse_of: str | None
     concretized: int
 
     def __init__(self) -> None:
         self.interpreter = base_interpreter()
-        quiet = contextvars.Context()
-        quiet.run(np.seterr, all="ignore")
-        self.run = quiet.run
         self.location = None
         self.reverse_of = None
         self.concretized = 0
@@ -172,6 +165,15 @@ def base_interpreter() -> EagerInterpreter:
 
 
 state = _ThreadState()
+
+_QUIET = contextvars.Context()
+_QUIET.run(np.seterr, all="ignore")
+#: A context with NumPy's floating-point warnings off: `quiet().run(function, ...)`. NaN and
+#: infinity are values here, and `debug_nans` finds them; a warning from inside a derivative
+#: would only point at our own code. It is a new context each time, which costs no more than
+#: finding one of this thread: a context cannot be entered twice, but what is called in one may
+#: compute again (users' primitives, signal handlers, finalisers), and may change its settings.
+quiet: Callable[[], contextvars.Context] = _QUIET.copy
 
 
 def _rebase() -> None:

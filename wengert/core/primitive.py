@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from wengert import errors
 from wengert.core.array import Array, ArrayType
 from wengert.core.dtypes import SCALAR_TYPES, bfloat16
-from wengert.core.interpreter import EAGER, Params, Tracer, escaped, location, state
+from wengert.core.interpreter import EAGER, Params, Tracer, escaped, location, quiet, state
 
 #: An array, a tracer, or a Python scalar that takes its dtype from the other operands.
 Value = Any
@@ -161,7 +161,7 @@ class Primitive:
         if literals:
             values = typed_literals(values)
         try:
-            out = state.run(self.compute, *values, **params)
+            out = quiet().run(self.compute, *values, **params)
         except errors.WengertError:
             raise
         except (ValueError, TypeError, IndexError, ArithmeticError) as error:

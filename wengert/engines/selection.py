@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol
 
-from wengert.core.interpreter import state
+from wengert.core.interpreter import quiet
 from wengert.core.program import Program
 from wengert.engines.eager import run_program
 from wengert.engines.native.execute import NativeProgram
@@ -36,7 +36,7 @@ class EagerProgram:
 
     def run(self, values: Sequence[Any]) -> Sequence[Any]:
         """The results for flat NumPy values."""
-        return state.run(run_program, self._program, values)
+        return quiet().run(run_program, self._program, values)
 
 
 class TieredProgram:

@@ -18,7 +18,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, as_array, weak_integer
 from wengert.core.dtypes import DType, DTypeLike
-from wengert.core.interpreter import Tracer, state
+from wengert.core.interpreter import Tracer, quiet
 from wengert.numpy.promotion import promote, to_dtype
 from wengert.primitives.basis import reshape
 from wengert.primitives.cast import bitcast_convert, convert
@@ -132,7 +132,7 @@ def _from_value(value: Any, dtype: DType | None) -> Value:
     if dtype is None or (out.dtype == dtype and not out.weak_type):
         return out
     if type(out) is Array:  # of a constant at once, also while tracing
-        return Array(state.run(convert.compute, out._value, dtype=dtype))
+        return Array(quiet().run(convert.compute, out._value, dtype=dtype))
     return convert(out, dtype=dtype)
 
 

@@ -19,7 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayLike, Shape
 from wengert.core.dtypes import DType
-from wengert.core.interpreter import EAGER, state
+from wengert.core.interpreter import EAGER, quiet, state
 from wengert.core.primitive import Primitive
 from wengert.numpy import elementwise
 from wengert.numpy.arrays import asarray
@@ -328,7 +328,7 @@ def _updated(
     if type(x) is Array and type(values) is Array and state.interpreter is EAGER:
         plain = plain_index(index)
         if plain is not None and chosen == "error" and x._value.dtype.itemsize > 2:
-            out = state.run(_written, x._value, plain, values._value, operation.ufunc)
+            out = quiet().run(_written, x._value, plain, values._value, operation.ufunc)
             if out is not None:
                 return Array(out, x._weak)
     mask = _traced_mask(index)

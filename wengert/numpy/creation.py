@@ -19,7 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayLike, Shape
 from wengert.core.dtypes import DType, DTypeLike
-from wengert.core.interpreter import Tracer, state
+from wengert.core.interpreter import Tracer, quiet
 from wengert.numpy.arrays import array as array
 from wengert.numpy.arrays import asarray as asarray
 from wengert.numpy.arrays import astype as astype
@@ -235,7 +235,7 @@ def arange(
     values = np.arange(*numbers)
     if wanted.kind in "iu" and values.size:
         _check_range(wanted, values[0], values[-1])
-    return Array(state.run(values.astype, wanted))
+    return Array(quiet().run(values.astype, wanted))
 
 
 def _static_number(name: str, number: Any) -> Any:
@@ -323,10 +323,10 @@ def _by_numpy(
     """What NumPy's function gives in double precision, converted."""
     wide = np.complex128 if dtypes.is_complex(start.dtype) else np.float64
     ends = [end._value.astype(wide) for end in (start, stop)]
-    out = state.run(function, *ends, count, endpoint, axis=axis, **params)
+    out = quiet().run(function, *ends, count, endpoint, axis=axis, **params)
     if dtypes.is_integer(dtype):
         out = np.floor(out)
-    return Array(state.run(convert.compute, out, dtype=dtype))
+    return Array(quiet().run(convert.compute, out, dtype=dtype))
 
 
 def _weights(start: Value, stop: Value, count: int, endpoint: bool) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wengert.core.array import Array, ArrayLike
-from wengert.core.interpreter import EAGER, Tracer, state
+from wengert.core.interpreter import EAGER, Tracer, quiet, state
 from wengert.core.primitive import Primitive
 from wengert.numpy import (
     arrays,
@@ -86,11 +86,11 @@ def _binary(
                 dtype = x.dtype
                 if dtype is y.dtype and dtype in dtypes and self._weak is other._weak:
                     try:
-                        return Array(state.run(operation, x, y), keeps_weak and self._weak)
+                        return Array(quiet().run(operation, x, y), keeps_weak and self._weak)
                     except ValueError:
                         return function(self, other)  # which explains the error
             elif type(other) is float and x.dtype in _FLOATS:
-                return Array(state.run(operation, x, other), keeps_weak and self._weak)
+                return Array(quiet().run(operation, x, other), keeps_weak and self._weak)
         if isinstance(other, _OPERANDS):
             return function(self, other)
         return NotImplemented
@@ -158,7 +158,7 @@ def _general(name: str, function: Method) -> tuple[Method, Method]:
 def _neg(self: Any) -> Any:
     """Negation; concrete numbers go straight to NumPy."""
     if type(self) is Array and state.interpreter is EAGER and self._value.dtype in _NUMBERS:
-        return Array(state.run(operator.neg, self._value), self._weak)
+        return Array(quiet().run(operator.neg, self._value), self._weak)
     return elementwise.negative(self)
 
 

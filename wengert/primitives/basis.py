@@ -19,7 +19,7 @@ from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
 from wengert.core.array import broadcast_shape as broadcast_shape
-from wengert.core.interpreter import EAGER, Params, state
+from wengert.core.interpreter import EAGER, Params, quiet
 from wengert.core.primitive import Batched, Dims, Primitive, Sample, Value, Zero, type_of
 
 Factor = Callable[..., Value]
@@ -130,10 +130,10 @@ class Elementwise(Primitive):
             if type(x) is Array:
                 try:
                     if type(y) is Array:
-                        out = state.run(self.compute, x._value, y._value)
+                        out = quiet().run(self.compute, x._value, y._value)
                         return Array(out, x._weak and y._weak and self.keeps_weak)
                     if type(y) is float and x._value.dtype.kind == "f":
-                        out = state.run(self.compute, x._value, y)
+                        out = quiet().run(self.compute, x._value, y)
                         return Array(out, x._weak and self.keeps_weak)
                 except (ValueError, TypeError, ArithmeticError):
                     pass  # the general way explains the error
@@ -505,7 +505,7 @@ class Full(Primitive):
         return np.full(shape, value, dtype) if shape else dtype.type(value)
 
     def evaluate(self, args: Sequence[Value], params: Params) -> Any:
-        return Array(state.run(self.compute, **params), params.get("weak", False))
+        return Array(quiet().run(self.compute, **params), params.get("weak", False))
 
     def type_rule(self, shape: Shape, value: Any, dtype: Any, weak: bool = False) -> Any:
         return ArrayType(tuple(shape), dtype, weak)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from wengert import config
 from wengert.core import dtypes, tree
 from wengert.core.array import Array
-from wengert.core.interpreter import Params, Tracer, escaped, state
+from wengert.core.interpreter import Params, Tracer, escaped, quiet, state
 from wengert.core.primitive import Primitive, Value, Zero
 from wengert.core.program import Equation, Program, Variable
 from wengert.core.tracing import trace
@@ -61,7 +61,7 @@ class Checkpoint(Primitive):
                 raise escaped(arg)
         if config.debug_nans.value:
             return program.evaluate(*args)  # equation by equation, each one checked
-        out = state.run(run_program, program, [getattr(a, "_value", a) for a in args])
+        out = quiet().run(run_program, program, [getattr(a, "_value", a) for a in args])
         return [Array(o, t.weak_type) for o, t in zip(out, program.out_types, strict=True)]
 
     def inline(self, args: Sequence[Value], params: Params) -> Any:

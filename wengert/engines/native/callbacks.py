@@ -1,15 +1,15 @@
 """Calls from machine code back into the eager engine, for what has no machine code.
 
 A program's callbacks are numbered; the code passes the number and an array of pointers, first
-those of the operands, then those of the results. An exception is kept until the program has
-returned.
+those of the operands, then those of the results. `dispatch` takes the interpreter lock and
+calls Python as C does: whatever is raised there, at whatever point, is the exception of the
+thread from then on. The program ends with `RAISED`, and its caller returns to Python.
 """
 
 from __future__ import annotations
 
 import ctypes
 import itertools
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,21 +17,18 @@ import numpy as np
 
 from wengert import errors
 from wengert.core.array import ArrayType
+from wengert.core.interpreter import quiet
+from wengert.core.lazy import lazy_module
 from wengert.core.primitive import typed_literals
 from wengert.core.program import Equation, Literal
+from wengert.engines.native import machine
+from wengert.engines.native.runtime.routine import Routine, build, once, shared
 from wengert.engines.native.symbols import provide
+
+ir = lazy_module("llvmlite.ir")
 
 _numbers = itertools.count()
 _registered: dict[int, Equation] = {}
-
-
-class _Pending(threading.local):
-    """The exception that a callback of this thread raised, until the program returns."""
-
-    error: BaseException | None = None
-
-
-_pending = _Pending()
 
 
 def register(equation: Equation) -> int:
@@ -45,12 +42,6 @@ def release(numbers: Sequence[int]) -> None:
     """Forget equations whose program is gone."""
     for number in numbers:
         _registered.pop(number, None)
-
-
-def take_error() -> BaseException | None:
-    """The exception of the callback that ended the last program of this thread."""
-    error, _pending.error = _pending.error, None
-    return error
 
 
 def view(address: int, type_: ArrayType) -> Any:
@@ -73,33 +64,63 @@ def evaluate(equation: Equation, addresses: Sequence[int]) -> None:
         else:
             array = view(next(given), atom.type)
             operands.append(array if array.ndim else array[()])
-    with np.errstate(all="ignore"):  # `state.run` may be what runs the program
-        out = equation.primitive.compute(*typed_literals(operands), **equation.params)
+    out = equation.primitive.compute(*typed_literals(operands), **equation.params)
     results = out if equation.primitive.multiple_results else [out]
     for variable, value in zip(equation.outputs, results, strict=True):
         view(next(given), variable.type)[...] = value
 
 
-def _dispatch(number: int, pointers: int) -> int:
+def _dispatch(number: int, pointers: int) -> None:
     equation = _registered[number]
     count = len(equation.outputs) + sum(type(a) is not Literal for a in equation.inputs)
     addresses = list((ctypes.c_int64 * count).from_address(pointers))
     try:
-        evaluate(equation, addresses)
-    except errors.WengertError as error:
-        _pending.error = error
-        return 1
+        quiet().run(evaluate, equation, addresses)
+    except errors.WengertError:
+        raise
     except Exception as error:
-        _pending.error = errors.with_operation(
+        told = errors.with_operation(
             error, equation.primitive.name, equation.inputs, equation.location
         )
-        return 1
-    except BaseException as error:  # an interrupt, say
-        _pending.error = error
-        return 1
-    return 0
+        if told is error:
+            raise
+        raise told from error
 
 
-_signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_entry = _signature(_dispatch)
-provide("callback", lambda name: int(ctypes.cast(_entry, ctypes.c_void_p).value or 0))
+_PYTHON = ("PyGILState_Ensure", "PyGILState_Release", "PyObject_CallFunction", "Py_DecRef")
+
+
+def _write(module: Any) -> None:
+    target = shared(module, "target", ir.PointerType(), 8)
+    word, pointer = ir.IntType(64), ir.PointerType()
+    r = Routine(module, "set_target", ir.VoidType(), [pointer])
+    r.store(r.args[0], target)
+    r.give()
+    r = Routine(module, "dispatch", word, [word, pointer])
+    lock = r.call("PyGILState_Ensure", ir.IntType(32))
+    two_integers = r.variable(r.number(int.from_bytes(b"LL", "little")))
+    given = r.load(target, type=pointer), two_integers, *r.args
+    out = r.call("PyObject_CallFunction", pointer, *given, variadic=2)
+    with r.builder.if_then(r.is_not_null(out)):
+        r.call("Py_DecRef", ir.VoidType(), out)
+    r.call("PyGILState_Release", ir.VoidType(), lock)
+    r.give(r.builder.zext(r.is_null(out), word))
+
+
+@once
+def _code() -> machine.LoadedCode:
+    symbols = {
+        name: machine.function_address(getattr(ctypes.pythonapi, name)) for name in _PYTHON
+    }
+    code = build("callbacks", _write, symbols, ["dispatch", "set_target"])
+    set_target = code.function("set_target", ctypes.PYFUNCTYPE(None, ctypes.c_void_p))
+    set_target(id(_dispatch))
+    return code
+
+
+def address(name: str) -> int:
+    """Where machine code finds `dispatch` (`i64(i64 number, ptr pointers)`, 1 if it raised)."""
+    return _code().address(name)
+
+
+provide("callback", address)

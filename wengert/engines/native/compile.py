@@ -24,19 +24,22 @@ from typing import Any
 import numpy as np
 
 from wengert.core.array import ArrayType
+from wengert.core.interpreter import quiet
 from wengert.core.lazy import lazy_module
 from wengert.core.program import Atom, Program, Variable
 from wengert.engines.eager import compile_program as compile_eager
 from wengert.engines.native import cache, callbacks, tiers
 from wengert.engines.native.blocks import BlockWriter, donations
 from wengert.engines.native.code import Code
-from wengert.engines.native.context import DONE, FAILED, Context
+from wengert.engines.native.context import DONE, Context
 from wengert.engines.native.cost import Cost, cost_of_block, cost_of_step
 from wengert.engines.native.fingerprint import fingerprint
-from wengert.engines.native.kernels import Block, OpaqueStep, group
+from wengert.engines.native.kernels import group
 from wengert.engines.native.library import is_routine
 from wengert.engines.native.machine import LoadedCode, Target, load, optimise_and_emit
 from wengert.engines.native.profiling import Section
+from wengert.engines.native.runtime.callable_layout import NO_MEMORY
+from wengert.engines.native.steps import Block, OpaqueStep
 from wengert.engines.native.symbols import address
 from wengert.passes.pipeline import optimise
 
@@ -144,9 +147,16 @@ class CompiledProgram:
             weakref.finalize(self, callbacks.release, made.callbacks)
 
     def improve(self) -> None:
-        """Compile the program as well as can be."""
+        """Compile the program as well as can be.
+
+        Callers have been told how much memory to bring, and what is overwritten; code that
+        wants it otherwise is for the next process.
+        """
         made = make_object(self.program, Target.host(), donated=[i for i, _ in self.in_place])
-        self._use(made)
+        if made.in_place == self.in_place and made.arena_bytes <= self.arena_bytes:
+            self._use(made)
+        else:
+            callbacks.release(made.callbacks)
         _keep(self._key, made)
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
@@ -176,14 +186,12 @@ class CompiledProgram:
 
     def failure(self, status: int, values: Sequence[Any]) -> BaseException:
         """The exception that a call ended with."""
-        error = callbacks.take_error() if status != FAILED else None
-        if error is not None:
-            return error
+        if status == NO_MEMORY:
+            return MemoryError(f"a run of this program needs {self.arena_bytes:,} bytes")
         if self._eager is None:
             self._eager = compile_eager(self.program)
         try:
-            with np.errstate(all="ignore"):  # this may happen inside the eager engine
-                self._eager(values[: len(self.program.inputs)])
+            quiet().run(self._eager, values[: len(self.program.inputs)])
         except Exception as raised:
             return raised
         return RuntimeError(

@@ -22,7 +22,7 @@ import wengert.transforms.control
 from wengert import errors
 from wengert.core import dtypes
 from wengert.core.array import Array, ArrayType, Shape
-from wengert.core.interpreter import state
+from wengert.core.interpreter import quiet
 from wengert.core.primitive import Primitive, all_primitives, typed_literals
 from wengert.core.program import Atom, Equation, Literal, Program, Variable
 from wengert.testing.fuzzing import values as random_values
@@ -231,7 +231,7 @@ class Draft:
         self, operation: Primitive, atoms: Sequence[Atom], params: dict[str, Any]
     ) -> list[Any]:
         given = [self.value(a) for a in atoms]
-        out = state.run(operation.compute, *typed_literals(given), **params)
+        out = quiet().run(operation.compute, *typed_literals(given), **params)
         return list(out) if operation.multiple_results else [out]
 
     def value(self, atom: Atom) -> Any:

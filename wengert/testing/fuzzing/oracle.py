@@ -16,7 +16,7 @@ import numpy as np
 from wengert import errors
 from wengert.core import dtypes, tree
 from wengert.core.array import Array
-from wengert.core.interpreter import state
+from wengert.core.interpreter import quiet
 from wengert.core.program import Program
 from wengert.core.tracing import trace
 from wengert.engines.eager import run_program
@@ -46,7 +46,7 @@ class Disagreement(AssertionError):
 
 def eager(program: Program, values: Sequence[Any]) -> list[Any]:
     """The results of the eager engine."""
-    return state.run(run_program, program, values)
+    return quiet().run(run_program, program, values)
 
 
 def native(program: Program, values: Sequence[Any], target: Target | None = None) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from wengert import config, errors
 from wengert.core.array import Array, ArrayType
-from wengert.core.interpreter import Params, Tracer, escaped, location, state
+from wengert.core.interpreter import Params, Tracer, escaped, location, quiet
 from wengert.core.primitive import Primitive, Value, Zero
 from wengert.core.program import Program
 from wengert.engines import selection
@@ -35,7 +35,7 @@ class ControlFlow(Primitive):
         if config.debug_nans.value:  # equations check themselves, in a context of their own
             out = self.compute(*values, **params)
         else:
-            out = state.run(self.compute, *values, **params)
+            out = quiet().run(self.compute, *values, **params)
         types = self.type_rule(*[Array(v).type for v in values], **params)
         return [Array(o, t.weak_type) for o, t in zip(out, types, strict=True)]
 

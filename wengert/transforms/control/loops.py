@@ -17,7 +17,7 @@ import numpy as np
 
 from wengert import config
 from wengert.core.array import Array, ArrayType
-from wengert.core.interpreter import EAGER, Params, state
+from wengert.core.interpreter import EAGER, Params, quiet
 from wengert.core.primitive import Sample, Value, Zero
 from wengert.core.program import Program
 from wengert.passes.dce import eliminate
@@ -367,7 +367,7 @@ class LoopMap(LinearMap):
     def record(self) -> Values:
         """The results, computed eagerly; what the pullback needs is kept."""
         parts = ([v._value for v in p] for p in (self.alone, self._constants(), *self.states))
-        finals = state.run(self._record, *parts)
+        finals = quiet().run(self._record, *parts)
         values = (v for final in finals for v in final)
         return [Array(v, t.weak_type) for v, t in zip(values, self.loop.out_types, strict=True)]
 
@@ -429,7 +429,7 @@ class LoopMap(LinearMap):
         concrete = all(type(v) is Array for v in (*flat, *constants))
         if self.tape is not None and concrete and not config.debug_nans.value:
             held = [v._value for v in constants]
-            out = state.run(
+            out = quiet().run(
                 self._recorded, plan, held, [[v._value for v in s] for s in initial]
             )
             types = plan.loop.out_types[sum(plan.loop.states[: len(initial)]) :]

@@ -486,8 +486,6 @@ def _run(f: Function) -> None:
         f.call("drop_all", owned, count)
         # A signal handler may have raised an exception while the entry looked for interrupts.
         f.give_if(f.differ(f.python("PyErr_Occurred", f.pointer), f.null), f.null)
-        with f.when(f.builder.icmp_signed("<", status, f.number(0))):
-            f.give(f.python("PyErr_NoMemory", f.pointer))
         f.give(f.call("fail", process, specialisation, instance, scratch, status))
     with unless(f.call("wrap", process, specialisation, scratch)):
         f.call("drop_all", owned, count)

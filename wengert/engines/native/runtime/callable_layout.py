@@ -20,6 +20,9 @@ from typing import Any
 
 _WORD = 8
 
+#: What is said instead of an entry's status where there is no memory for its arena.
+NO_MEMORY = -1
+
 
 class Record:
     """Names for the words of a record.

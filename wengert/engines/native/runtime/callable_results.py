@@ -16,6 +16,7 @@ from wengert.core.lazy import lazy_module
 from wengert.engines.native.runtime import python_api as api
 from wengert.engines.native.runtime.callable_layout import (
     API,
+    NO_MEMORY,
     OUTPUT,
     SPECIALISATION,
     STEP,
@@ -84,7 +85,7 @@ def _take_donated(f: Function, output: Any, owner: Any, held: Any) -> None:
 
 
 def execute(f: Function) -> None:
-    """Run the entry, with an arena; its status, or -1 where there is no memory for that."""
+    """Run the entry, with an arena; its status, or that there is no memory for an arena."""
     specialisation, scratch = f.args
     constants = f.field(SPECIALISATION, specialisation, "constant_count")
     inputs = part(f, specialisation, scratch, "pointers_at")
@@ -97,7 +98,7 @@ def execute(f: Function) -> None:
     size = f.field(SPECIALISATION, specialisation, "arena_bytes")
     with f.when(f.differ(size, f.number(0))):
         made = f.extern("memory.allocate", f.pointer, size)
-        f.give_if(f.is_null(made), f.number(-1))
+        f.give_if(f.is_null(made), f.number(NO_MEMORY))
         f.store(made, block)
         f.store(made, arena)
     outputs = part(f, specialisation, scratch, "outputs_at")
