@@ -13,7 +13,7 @@ from typing import Any
 
 from wengert.core.array import ArrayType
 from wengert.core.lazy import lazy_module
-from wengert.engines.native.vectors import Vectors
+from wengert.engines.native.vectors import Vectors, reserve
 
 ir = lazy_module("llvmlite.ir")
 
@@ -103,15 +103,7 @@ class Code:
 
     def reserve(self, type_: Any, align: int = 0) -> Any:
         """A place on the stack, set aside when the function begins."""
-        builder = self.builder
-        here = builder.block
-        builder.position_at_start(builder.function.entry_basic_block)
-        slot = builder.alloca(type_)
-        builder.position_at_end(here)
-        if align:
-            slot.align = align
-        slot.type = self.pointer_type  # llvmlite still remembers what it points to
-        return slot
+        return reserve(self.builder, type_, align)
 
     def scratch(self, nbytes: int) -> Any:
         """A 64-byte aligned pointer to memory that is ours until this operation ends."""

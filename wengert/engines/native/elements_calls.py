@@ -22,7 +22,7 @@ from wengert.core.lazy import lazy_module
 from wengert.engines.native.complexes import Pair
 from wengert.engines.native.expressions import Apply, Constant
 from wengert.engines.native.math import FUNCTIONS
-from wengert.engines.native.vectors import Vectors
+from wengert.engines.native.vectors import Vectors, reserve
 
 ir = lazy_module("llvmlite.ir")
 special = lazy_module("scipy.special")
@@ -76,17 +76,11 @@ def _memory_type(v: Vectors, character: str) -> Any:
 
 
 def _slot(v: Vectors, name: str, type_: Any) -> Any:
-    """A place on the stack of the function that is being written."""
-    function = v.builder.function
-    slots = _slots.setdefault(function, {})
+    """The place of this name on the stack of the function that is being written."""
+    slots = _slots.setdefault(v.builder.function, {})
     key = f"{name}.{type_}"
     if key not in slots:
-        entry = function.entry_basic_block
-        with v.builder.goto_block(entry):
-            v.builder.position_at_start(entry)
-            slots[key] = v.builder.alloca(type_)
-            slots[key].align = 64
-        slots[key].type = ir.PointerType()  # llvmlite still remembers what it points to
+        slots[key] = reserve(v.builder, type_, 64)
     return slots[key]
 
 

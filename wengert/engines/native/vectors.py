@@ -38,6 +38,18 @@ def element_type(dtype: DType) -> Any:
     return ir.IntType(1 if kind == "b" else 8 * size)
 
 
+def reserve(builder: Any, type_: Any, align: int = 0) -> Any:
+    """A place on the stack, set aside when the function begins."""
+    here = builder.block
+    builder.position_at_start(builder.function.entry_basic_block)
+    slot = builder.alloca(type_)
+    builder.position_at_end(here)
+    if align:
+        slot.align = align
+    slot.type = ir.PointerType()  # llvmlite still remembers what it points to
+    return slot
+
+
 class Vectors:
     """Builds operations on values of `lanes` elements.
 

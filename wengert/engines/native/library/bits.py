@@ -16,7 +16,7 @@ def emit_bitcast(
     """Append a copy of the bytes."""
     del equation
     (x,), (result,) = operands, results
-    code.move(result.pointer, x.pointer, x.type.size * x.type.dtype.itemsize)
+    code.move(result.pointer, x.pointer, x.type.nbytes)
 
 
 OPERATIONS = {"bitcast_convert": emit_bitcast}

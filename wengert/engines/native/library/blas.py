@@ -94,7 +94,7 @@ def emit_dot_general(
     numbers = equation.params["dimension_numbers"]
     (contracted, _), _ = numbers
     if any(lhs[i] == 0 for i in contracted):
-        code.fill_zero(result.pointer, result.type.size * result.type.dtype.itemsize)
+        code.fill_zero(result.pointer, result.type.nbytes)
         return
     work = work_dtype(equation)
     a, b = (_converted(code, operand, work) for operand in operands)

@@ -149,7 +149,7 @@ def emit_fft(
     if result.type.size == 0:
         return
     if not lengths:
-        code.copy(result.pointer, x.pointer, x.type.size * x.type.dtype.itemsize)
+        code.copy(result.pointer, x.pointer, x.type.nbytes)
         return
     shape, rank = x.type.shape, len(lengths)
     first = len(shape) - rank
@@ -171,7 +171,7 @@ def emit_fft(
             target, to_dtype = result.pointer, result.type.dtype
         elif kind == "irfft":
             if spare is None:
-                spare = code.scratch(x.type.size * dtype.itemsize)
+                spare = code.scratch(x.type.nbytes)
             target, to_dtype = spare, dtype
         else:
             target, to_dtype = result.pointer, complex_dtype

@@ -221,7 +221,7 @@ def emit_scatter(
         convert(code, work, FLOAT32, result.pointer, dtype, size)
         return
     if result.pointer is not x.pointer:
-        code.copy(result.pointer, x.pointer, size * dtype.itemsize)
+        code.copy(result.pointer, x.pointer, x.type.nbytes)
     elif mode in _CHECKED:
         Positions(x, indices, axes, mode).each(code, lambda number, place: None)
         mode = _VALID
@@ -408,7 +408,7 @@ def emit_dynamic_update_slice(
     dtype, shape, sizes = x.type.dtype, x.type.shape, update.type.shape
     place = _window_start(code, starts, sizes, shape, equation.params.get("mode", "error"))
     if result.pointer is not x.pointer:
-        code.copy(result.pointer, x.pointer, x.type.size * dtype.itemsize)
+        code.copy(result.pointer, x.pointer, x.type.nbytes)
     target = code.offset(result.pointer, place, dtype.itemsize)
     dims = _window_dims(sizes, dense_strides(sizes), dense_strides(shape))
     copy_between(code, update.pointer, target, dims, dtype)
@@ -475,7 +475,7 @@ def emit_winners(
     owners = code.scratch(8 * math.prod(sizes))
     array = Buffer(owners, result.type.update(shape=tuple(sizes)))
     positions = Positions(array, operands, range(len(sizes)), mode)
-    code.fill_zero(result.pointer, result.type.size * dtype.itemsize)
+    code.fill_zero(result.pointer, result.type.nbytes)
     if result.type.size == 0:
         return
 

@@ -99,7 +99,7 @@ def emit_reduce_window(
     if not direct:
         convert(code, here, FLOAT32, result.pointer, dtype, result.type.size)
     elif here is not result.pointer:
-        code.copy(result.pointer, here, result.type.size * dtype.itemsize)
+        code.copy(result.pointer, here, result.type.nbytes)
 
 
 def _padded(

@@ -15,7 +15,7 @@ from wengert.core.lazy import lazy_module
 from wengert.engines.native.machine import LoadedCode, Target
 from wengert.engines.native.math.parts import fast_two_sum, two_product
 from wengert.engines.native.runtime.routine import build
-from wengert.engines.native.vectors import Vectors
+from wengert.engines.native.vectors import Vectors, reserve
 
 ir = lazy_module("llvmlite.ir")
 
@@ -65,7 +65,9 @@ def _replaced(
     """r, its rest and bits, with the huge lanes replaced: through memory, by a routine."""
     builder, i64 = v.builder, ir.IntType(64)
     values = [x, builder.zext(huge, v.vector_of(ir.IntType(8))), *reduced]
-    slots = [_slot(v, value) for value in values]
+    slots = [reserve(builder, value.type) for value in values]
+    for slot, value in zip(slots, values, strict=True):
+        builder.store(value, slot)
     name = f"math.reduce{v.bits(x)}"
     v.use_symbol(name)
     function = v.module.globals.get(name)
@@ -78,17 +80,6 @@ def _replaced(
         builder.load(slot, typ=value.type)
         for slot, value in zip(slots[2:], reduced, strict=True)
     ]
-
-
-def _slot(v: Vectors, value: Any) -> Any:
-    """A place on the stack that holds a value."""
-    entry = v.builder.function.entry_basic_block
-    with v.builder.goto_block(entry):
-        v.builder.position_at_start(entry)
-        slot = v.builder.alloca(value.type)
-    slot.type = ir.PointerType()
-    v.builder.store(value, slot)
-    return slot
 
 
 # -- the routines ------------------------------------------------------------------------------
