@@ -10,12 +10,15 @@ forks wait for these imports.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -51,15 +54,15 @@ if hasattr(os, "register_at_fork"):
 
 
 class LazyModule:
-    """Stands for a module; the first attribute access imports it."""
+    """Stands for a module; the first attribute access gets it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, get: Callable[[], ModuleType]) -> None:
+        self._get = get
         self._module: ModuleType | None = None
 
     def __getattr__(self, attribute: str) -> Any:
         if self._module is None:
-            self._module = _imported(self._name)
+            self._module = self._get()
         value = getattr(self._module, attribute)
         setattr(self, attribute, value)
         return value
@@ -67,7 +70,36 @@ class LazyModule:
 
 def lazy_module(name: str) -> Any:
     """An object whose attributes are those of the named module, imported when first used."""
-    return LazyModule(name)
+    return LazyModule(lambda: _imported(name))
+
+
+def lazy_extension(package: str, name: str) -> Any:
+    """As `lazy_module`, for a compiled module that can do without the packages around it.
+
+    >>> lazy_extension("scipy", "linalg.cython_blas").__name__
+    'scipy.linalg.cython_blas'
+    """
+    return LazyModule(lambda: _extension(package, name))
+
+
+def _extension(package: str, name: str) -> ModuleType:
+    """A module from its file; importing what lies around it may take ten times as long."""
+    full = f"{package}.{name}"
+    spec = importlib.util.find_spec(package)
+    roots = spec.submodule_search_locations if spec else None
+    stems = [Path(root, *name.split(".")) for root in roots or ()]
+    files = [Path(f"{stem}{suffix}") for stem in stems for suffix in EXTENSION_SUFFIXES]
+    file = next((str(file) for file in files if file.exists()), None)
+    if file is None or full.rpartition(".")[0] in sys.modules:
+        return _imported(full)
+    loader = ExtensionFileLoader(full, file)
+    found = importlib.util.spec_from_file_location(full, file, loader=loader)
+    if found is None:
+        return _imported(full)
+    module = importlib.util.module_from_spec(found)
+    loader.exec_module(module)
+    sys.modules.pop(full, None)  # as part of its package it is still to be imported
+    return module
 
 
 _EXPORT = re.compile(r"^from (\S+) import (\w+) as (\w+)$", re.MULTILINE)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from wengert.core.lazy import lazy_module
+from wengert.core.lazy import lazy_extension
 from wengert.engines.native import ufuncs
 from wengert.engines.native.library import gemm
 from wengert.engines.native.math import huge
@@ -23,8 +23,8 @@ from wengert.engines.native.runtime import (
     pool,
 )
 
-cython_blas = lazy_module("scipy.linalg.cython_blas")
-cython_lapack = lazy_module("scipy.linalg.cython_lapack")
+cython_blas = lazy_extension("scipy", "linalg.cython_blas")
+cython_lapack = lazy_extension("scipy", "linalg.cython_lapack")
 
 _get_name = ctypes.pythonapi.PyCapsule_GetName
 _get_name.restype, _get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]

@@ -16,12 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wengert.core.lazy import lazy_module
+from wengert.core.lazy import lazy_extension, lazy_module
 from wengert.engines.native import machine
 from wengert.engines.native.runtime.routine import Routine, build, once, shared
 
 ir = lazy_module("llvmlite.ir")
-cython_blas = lazy_module("scipy.linalg.cython_blas")
+cython_blas = lazy_extension("scipy", "linalg.cython_blas")
 
 _PREFIXES = ("scipy_openblas", "openblas")
 
