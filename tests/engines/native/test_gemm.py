@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
+import wengert as wg
 from wengert.engines.native import machine
 from wengert.engines.native.context import Context
-from wengert.engines.native.library import gemm
+from wengert.engines.native.library import blas, gemm
 from wengert.engines.native.library.gemm_code import ARGUMENTS, Layout, Writer
 from wengert.engines.native.runtime import pool
 
@@ -101,3 +102,34 @@ def test_what_suits_these_routines():
     assert gemm.suits(from_shape, np.dtype("float32"))
     assert not gemm.suits(from_shape, np.dtype("complex64"))
     assert not gemm.suits(from_shape._replace(n=1), np.dtype("float64"))
+
+
+@pytest.mark.parametrize("order", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("m, n, k", [(2, 2, 9000), (40, 1, 700), (1, 40, 700), (5, 50, 300)])
+def test_what_blas_cannot_count_is_multiplied_here(monkeypatch, m, n, k, order):
+    monkeypatch.setattr(gemm, "_LARGE", 40)
+    called = []
+    monkeypatch.setattr(blas, "emit_blas", lambda *args: called.append(args))
+    monkeypatch.setattr(blas, "emit_divided", lambda *args: called.append(args))
+    a, b = (np.arange(m * k) % 7 - 3.0).reshape(m, k), (np.arange(k * n) % 5).reshape(k, n)
+    left, right = a if order[0] == "C" else a.T.copy(), b if order[1] == "C" else b.T.copy()
+
+    def f(x, y):
+        return (x if order[0] == "C" else x.T) @ (y if order[1] == "C" else y.T)
+
+    np.testing.assert_array_equal(wg.jit(f)(left, right * 1.0), a @ b)
+    assert not called
+
+
+def test_complex_products_that_blas_cannot_count_are_not_compiled(monkeypatch):
+    x = np.ones((2, 50), np.complex64)
+    monkeypatch.setattr(gemm, "_LARGE", 40)
+    monkeypatch.setattr(blas, "emit_blas", None)
+    np.testing.assert_array_equal(wg.jit(lambda x: x @ x.T + 1)(x), x @ x.T + 1)
+
+
+def test_sizes_that_blas_cannot_count():
+    shape = gemm.Matrices(2, 2, 1 << 31, 1 << 31, 1, 1, 1 << 31, 2)
+    assert not gemm.fits_blas(shape)
+    assert gemm.suits(shape, np.dtype("float32"))
+    assert gemm.fits_blas(shape._replace(k=8, a_row=8, b_column=8))

@@ -33,7 +33,7 @@ from wengert.engines.native.library.common import (
     load,
     store,
 )
-from wengert.engines.native.library.gemm import emit_gemm, packed_bytes, suits
+from wengert.engines.native.library.gemm import emit_gemm, fits_blas, packed_bytes, suits
 from wengert.engines.native.library.layout import Loop, Matrices, Product, plan
 from wengert.engines.native.library.small_dot import Arithmetic, emit_small_dot, is_direct
 from wengert.engines.native.library.transposed import copy_transposed
@@ -79,8 +79,16 @@ def _supports(equation: Equation) -> bool:
     given = equation.inputs[0].type.dtype
     result = equation.outputs[0].type.dtype
     if dtypes.is_complex(work):
-        return bool(given == work == result)
+        return bool(given == work == result) and _fits_blas(equation)
     return not dtypes.is_integer(result) or not dtypes.is_inexact(work)
+
+
+def _fits_blas(equation: Equation) -> bool:
+    """Whether BLAS can do what nothing else here does."""
+    lhs, rhs = (operand.type.shape for operand in equation.inputs)
+    if 0 in lhs or 0 in rhs:
+        return True
+    return fits_blas(plan(lhs, rhs, equation.params["dimension_numbers"]).matrices)
 
 
 def emit_dot_general(
@@ -209,6 +217,8 @@ def _is_inline(shape: Matrices, dtype: DType) -> bool:
         return False
     if not dtypes.is_inexact(dtype) or shape.k == 1 or shape.m == shape.n == 1:
         return True
+    if not fits_blas(shape):
+        return is_direct(_as_row(shape))
     if 1 in (shape.m, shape.n):
         return shape.m * shape.n * shape.k <= _INLINE_VECTOR
     return shape.m * shape.n * shape.k <= _INLINE_MATRIX * (16 if shape.k <= _SHALLOW else 1)

@@ -29,12 +29,20 @@ ir = lazy_module("llvmlite.ir")
 NAMES = {"float32": "s", "float64": "d"}
 #: Rows and columns that a product has at least; narrower ones are read once, by BLAS.
 _LEAST_ROWS, _LEAST_COLUMNS = 6, 16
+#: Sizes and strides from which BLAS, which takes them as 32-bit integers, cannot multiply.
+_LARGE = 1 << 31
 
 
 def suits(shape: Matrices, dtype: DType) -> bool:
     """Whether a product is one for these routines."""
     real = dtypes.is_floating(dtype) and dtype.name in NAMES
-    return real and shape.m >= _LEAST_ROWS and shape.n >= _LEAST_COLUMNS
+    wide = shape.m >= _LEAST_ROWS and shape.n >= _LEAST_COLUMNS
+    return real and (wide or not fits_blas(shape))
+
+
+def fits_blas(shape: Matrices) -> bool:
+    """Whether BLAS can take the sizes and strides of a product."""
+    return max(shape) < _LARGE
 
 
 def packed_bytes(shape: Matrices, dtype: DType) -> int:
