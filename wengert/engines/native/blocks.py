@@ -23,6 +23,7 @@ from wengert.engines.native.context import ALIGNMENT, RAISED, Context
 from wengert.engines.native.control import CONTROL, carry_operands
 from wengert.engines.native.expansion import Expansion
 from wengert.engines.native.expressions import Load
+from wengert.engines.native.fingerprint import operation_text
 from wengert.engines.native.library import find_operation
 from wengert.engines.native.nests import NestWriter, reachable, read_in_place
 from wengert.engines.native.steps import Block, LoopKernel, OpaqueStep, Step
@@ -364,9 +365,28 @@ class BlockWriter:
         if step.kind == "control":
             CONTROL[equation.primitive.name](self, equation, operands, results)
             return
+        self._write_operation(equation, operands, results)
+
+    def _write_operation(
+        self, equation: Equation, operands: list[Buffer], results: list[Buffer]
+    ) -> None:
+        """Append a library operation, which may be in a function of the program already."""
         emit = find_operation(equation)
         assert emit is not None
-        emit(self.code, equation, operands, results)
+        buffers = [*operands, *results]
+        text = operation_text(equation, [buffer.type for buffer in buffers])
+        if text is None:
+            emit(self.code, equation, operands, results)
+            return
+
+        def body(code: Code, pointers: Sequence[Any]) -> None:
+            there = [
+                Buffer(pointer, buffer.type, buffer.aligned)
+                for pointer, buffer in zip(pointers, buffers, strict=True)
+            ]
+            emit(code, equation, there[: len(operands)], there[len(operands) :])
+
+        self.context.operation(self.code, text, [b.pointer for b in buffers], body)
 
     def _write_callback(self, equation: Equation) -> None:
         code, builder = self.code, self.code.builder

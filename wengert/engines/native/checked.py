@@ -109,6 +109,17 @@ class CheckedContext(Context):
         """The function itself: each has its own buffers to check against."""
         return function
 
+    def operation(
+        self,
+        code: Code,
+        key: Hashable,
+        pointers: Sequence[Any],
+        body: Callable[[Code, Sequence[Any]], None],
+    ) -> None:
+        """The operation's code: each has its own buffers to check against."""
+        del key
+        body(code, pointers)
+
     def parallel(
         self,
         code: Code,

@@ -8,7 +8,7 @@ splits work into functions for threads, and makes the ways out of a program that
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native.code import Code
@@ -20,6 +20,9 @@ DONE, FAILED, RAISED = 0, 1, 2
 ALIGNMENT = 64
 #: So often the code of a function is written where it is used, in one program.
 _MOST_COPIES = 8
+#: So many basic blocks the copies of an operation may have. Short ones gain from being where
+#: they are used: what they read may be in registers there.
+_MOST_BLOCKS = 64
 
 
 def aligned(nbytes: int) -> int:
@@ -66,6 +69,14 @@ class Arena:
         self._free = merged
 
 
+class _Routine(NamedTuple):
+    """A function for an operation, the scratch memory it needs, and how it may end early."""
+
+    function: Any
+    nbytes: int
+    statuses: tuple[int, ...]
+
+
 class Context:
     """Shared by all functions of one program.
 
@@ -100,6 +111,9 @@ class Context:
         self._uses: dict[str, int] = {}
         #: Functions of blocks by their code, and by what they do.
         self._written: dict[Hashable, Any] = {}
+        self._routines: dict[Hashable, _Routine] = {}
+        #: How many basic blocks the copies of an operation have.
+        self._blocks: dict[Hashable, int] = {}
 
     # -- memory -----------------------------------------------
 
@@ -182,12 +196,7 @@ class Context:
                 self.free_owned(code, place)
             code.builder.ret(code.int64(status))
 
-    def outlines(self, name: str) -> bool:
-        """Whether one more use of a function had better be a call than a copy of its code."""
-        self._uses[name] = self._uses.get(name, 0) + 1
-        return self._uses[name] > _MOST_COPIES
-
-    # -- threads -----------------------------------------------
+    # -- functions -----------------------------------------------
 
     def function(self, name: str, type_: Any) -> Any:
         """A new internal function."""
@@ -195,6 +204,62 @@ class Context:
         function = ir.Function(self.module, type_, f"{name}.{self._functions}")
         function.linkage = "internal"
         return function
+
+    def outlines(self, name: str) -> bool:
+        """Whether one more use of a function had better be a call than a copy of its code."""
+        self._uses[name] = self._uses.get(name, 0) + 1
+        return self._uses[name] > _MOST_COPIES
+
+    def operation(
+        self,
+        code: Code,
+        key: Hashable,
+        pointers: Sequence[Any],
+        body: Callable[[Code, Sequence[Any]], None],
+    ) -> None:
+        """Append `body(code, pointers)`, or a call of that where the program has it often.
+
+        Args:
+          code: the entry function.
+          key: all that the body's code depends on.
+          pointers: what it uses of this function. Equal ones are equal for the body, too.
+        """
+        distinct = list(dict.fromkeys(pointers))
+        places = tuple(map(distinct.index, pointers))
+        key = key, places
+        written = self._blocks.get(key, 0)
+        if written < _MOST_BLOCKS:
+            before = len(code.builder.function.blocks)
+            body(code, pointers)
+            self._blocks[key] = written + 1 + len(code.builder.function.blocks) - before
+            return
+        if key not in self._routines:
+            self._routines[key] = self._routine(len(distinct), places, body)
+        function, nbytes, statuses = self._routines[key]
+        self.arena_bytes = max(self.arena_bytes, self.base + nbytes)
+        scratch = code.offset(self.arena, self.base)
+        ended = code.builder.call(function, [*distinct, scratch])
+        for status in statuses:
+            equal = code.builder.icmp_signed("==", ended, code.int64(status))
+            self.leave_if(code, equal, status)
+
+    def _routine(
+        self, count: int, places: Sequence[int], body: Callable[..., None]
+    ) -> _Routine:
+        """A function of so many pointers, and scratch memory, that returns a status."""
+        types = [ir.PointerType()] * (count + 1)
+        function = self.function("operation", ir.FunctionType(ir.IntType(64), types))
+        inner = Code(ir.IRBuilder(function.append_basic_block("entry")), self.target, self)
+        outer = self.arena, self.base, self.arena_bytes, self._exits, self._owned
+        self.arena, self.base, self.arena_bytes = function.args[-1], 0, 0
+        self._exits, self._owned = {}, {}
+        body(inner, [function.args[place] for place in places])
+        self.finish(inner)
+        made = _Routine(function, self.arena_bytes, tuple(self._exits))
+        self.arena, self.base, self.arena_bytes, self._exits, self._owned = outer
+        return made
+
+    # -- threads -----------------------------------------------
 
     def shared(self, function: Any) -> Any:
         """This function, or one with the same code that was written before."""

@@ -9,13 +9,13 @@ our own has no such text.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from wengert.core.array import Array, ArrayType
-from wengert.core.program import Atom, Literal, Program, Variable
+from wengert.core.program import Atom, Equation, Literal, Program, Variable
 
 
 class Unknown(TypeError):
@@ -29,10 +29,23 @@ def fingerprint(program: Program) -> str | None:
     >>> from wengert.core.array import ArrayType
     >>> program = trace(lambda xs: [xs[0] * 2.5], [ArrayType((3,), "float32")])
     >>> fingerprint(program)
-    'inputs float32(3,)/constants /Mul 0,float:2.5 >float32(3,)/outputs 1'
+    'inputs float32(3,)/constants /Mul 0,float:2.5>float32(3,)/outputs 1'
     """
     try:
         return "/".join(_parts(program))
+    except Unknown:
+        return None
+
+
+def operation_text(equation: Equation, types: Iterable[ArrayType]) -> str | None:
+    """A text that determines the code of an operation on memory, or None where it has none.
+
+    Args:
+      equation: the operation.
+      types: those of its operands and results.
+    """
+    try:
+        return f"{_operation(equation)}:{','.join(map(_type, types))}"
     except Unknown:
         return None
 
@@ -54,13 +67,18 @@ def _parts(program: Program) -> Iterator[str]:
     yield f"constants {','.join(map(define, program.constants))}"
     for equation in program.equations:
         inputs = ",".join(map(read, equation.inputs))
-        params = ",".join(f"{k}={_value(v)}" for k, v in sorted(equation.params.items()))
         outputs = ",".join(map(define, equation.outputs))
-        name = type(equation.primitive).__qualname__
-        if not equation.primitive.own:
-            raise Unknown(name)
-        yield f"{name} {inputs} {params}>{outputs}"
+        yield f"{_operation(equation)} {inputs}>{outputs}"
     yield f"outputs {','.join(map(read, program.outputs))}"
+
+
+def _operation(equation: Equation) -> str:
+    """A primitive with its parameters."""
+    name = type(equation.primitive).__qualname__
+    if not equation.primitive.own:
+        raise Unknown(name)
+    params = ",".join(f"{k}={_value(v)}" for k, v in sorted(equation.params.items()))
+    return f"{name}({params})" if params else name
 
 
 def _type(type_: ArrayType) -> str:
