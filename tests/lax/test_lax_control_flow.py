@@ -161,6 +161,14 @@ class TestLoops:
         with pytest.raises(errors.TreeError, match="fori_loop"):
             lax.fori_loop(0, 2, lambda i, x: (x, x), 1.0)
 
+    def test_counts_are_integers_of_any_kind(self):
+        step = lambda c, _: (c * 2, None)
+        for kind in (int, np.int64, np.uint8, np.array, wnp.array):
+            assert lax.scan(step, 1, length=kind(3), unroll=kind(2))[0] == 8
+            assert lax.scan(step, 1.0, length=4, checkpoint=kind(2))[0] == 16
+            out = lax.while_loop(lambda c: c < 9, lambda c: c * 2, 1.0, checkpoint=kind(2))
+            assert out == 16
+
     def test_messages_about_structures(self):
         with pytest.raises(errors.TreeError) as caught:
             lax.scan(lambda c, x: ({"a": [1.0, X]}, x), {"a": [1.0, (X, X)]}, X)
@@ -202,6 +210,9 @@ class TestLoops:
             lax.scan(lambda c, x: (c, x), 0.0)
         with pytest.raises(ValueError, match="length=-1"):
             lax.scan(lambda c, x: (c, x), 0.0, length=-1)
+        for length in (2.0, "2", np.ones(2, int)):
+            with pytest.raises(ValueError, match="give the number of iterations"):
+                lax.scan(lambda c, x: (c, x), 0.0, length=length)
         with pytest.raises(errors.ConcretizationError, match=r"scan.*lax\.fori_loop"):
             wg.jit(lambda n: lax.scan(lambda c, x: (c, x), 0.0, length=n))(3)
         for swapped in (

@@ -12,6 +12,7 @@ values. Operands, carries and results are trees of arrays.
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -278,12 +279,13 @@ def _limit(
         return None
     if checkpoint is True:
         return "log"
-    if not isinstance(checkpoint, int) or checkpoint < 1:
+    number = _integer(checkpoint)
+    if number is None or number < 1:
         raise ValueError(
             f"checkpoint={checkpoint!r}: give the number of carries to keep (at least 1), or "
             "True for a number that grows with the logarithm of the number of iterations."
         )
-    return checkpoint
+    return number
 
 
 def fori_loop(
@@ -305,7 +307,8 @@ def fori_loop(
       upper: another; if it is not greater than `lower`, the result is `init_val`.
       body_fun: from index and carry to the next carry.
       init_val: the first carry, a tree of arrays.
-      unroll: how many iterations compiled code takes at once; results do not change.
+      unroll: checked, and otherwise of no effect: turns of a compiled loop cost next to
+        nothing.
       checkpoint, checkpoint_bytes: as for `while_loop`.
 
     Returns:
@@ -377,7 +380,8 @@ def scan(
       xs: a tree of arrays with one leading dimension, over which the loop runs.
       length: the size of that dimension; needed when `xs` has no arrays.
       reverse: run from the last slice to the first; results are stacked in place.
-      unroll: how many iterations compiled code takes at once; results do not change.
+      unroll: checked, and otherwise of no effect: turns of a compiled loop cost next to
+        nothing.
       _split_transpose: accepted; results do not change.
       checkpoint: keep only some carries for reverse mode, and run the iterations between them
         again on the way back: a number of carries, or True for the square root of the
@@ -464,9 +468,18 @@ def _given_length(length: Any) -> int:
     if isinstance(length, Tracer):
         what = "the length of a scan (lax.fori_loop takes a traced number of iterations)"
         length = length.concrete(what)
-    if int(length) < 0:
+    number = _integer(length)
+    if number is None or number < 0:
         raise ValueError(f"scan: length={length}: give the number of iterations, at least 0.")
-    return int(length)
+    return number
+
+
+def _integer(value: Any) -> int | None:
+    """An integer of any library as one of Python, None for what is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def _check_pair(name: str, f: Any, out_tree: Any, carry_tree: Any) -> None:
@@ -486,11 +499,12 @@ def _unroll(unroll: int | bool, length: int) -> int:
         return builtins.max(1, length)
     if unroll is False:
         return 1
-    if not isinstance(unroll, int) or unroll < 1:
+    number = _integer(unroll)
+    if number is None or number < 1:
         raise ValueError(
             f"unroll={unroll!r}: give a number of iterations, at least 1, or a bool."
         )
-    return unroll
+    return number
 
 
 # -- map ---------------------------------------------------------------------------------------

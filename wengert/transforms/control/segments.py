@@ -8,6 +8,7 @@ much memory.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,12 +28,12 @@ def segment_length(checkpoint: int | bool | None, length: int) -> int | None:
         return None
     if checkpoint is True:
         return math.isqrt(length - 1) + 1
-    if not isinstance(checkpoint, int) or checkpoint < 1:
+    if not hasattr(checkpoint, "__index__") or checkpoint < 1:
         raise ValueError(
             f"checkpoint={checkpoint!r}: give the number of carries to keep (at least 1), or "
             "True for the square root of the length."
         )
-    return -(-length // checkpoint)
+    return -(-length // operator.index(checkpoint))
 
 
 def in_segments(operands: Sequence[Value], params: dict[str, Any], segment: int) -> list[Value]:
