@@ -10,19 +10,23 @@ computes all elements of a row at once, and stores those that others need.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from wengert.core.array import Shape
 from wengert.core.program import Atom, Equation, Program, Variable
 from wengert.engines.native.elements import cost_of
-from wengert.engines.native.steps import LoopKernel, OpaqueStep, Step
+from wengert.engines.native.steps import LoopKernel, Step
 
 #: Elements of a row, and rows, that this is done for.
 LONGEST = 4
+_LENGTHS = range(1, LONGEST + 1)
 _LEAST_ROWS = 16
 #: Vector operations of a kernel for a vector of rows.
-_MOST_COST = 800
+_MOST_WORK = 800
+#: How far ahead kernels are looked for.
+_AHEAD = 48
 
 
 class Grouped(Protocol):
@@ -41,103 +45,118 @@ class Grouped(Protocol):
 
 def merge_rows(grouped: Grouped) -> None:
     """Merge kernels over rows, and store no longer what only they need."""
-    first = 0
-    while first < len(grouped.steps):
-        step = grouped.steps[first]
-        for shape in _leading(step):
-            members = _members(grouped, first, shape)
-            if len({grouped.steps[m].domain for m in members}) > 1:  # type: ignore[union-attr]
-                _merge(grouped, members, shape)
-                break
-        first += 1
+    _Merging(grouped).run()
+
+
+class _Merging:
+    """Goes over the steps once; each kernel may take in some of those that come soon.
+
+    Attributes:
+      read: what each step reads from memory.
+      readers: the steps that read a variable.
+      kept: variables that are in memory whoever reads them: results, and those that have
+        other names.
+      made, before: what all steps store, and what those before the current one do.
+    """
+
+    def __init__(self, grouped: Grouped) -> None:
+        self.grouped = grouped
+        self.read: dict[Step, set[Variable]] = {}
+        self.readers: dict[Variable, list[Step]] = defaultdict(list)
+        self.kept: set[Variable] = set()
+        self.made = {v for step in grouped.steps for v in step.outputs}
+        self.before: set[Variable] = set()
+        aliases = grouped.aliases
+        for atom in (*grouped.program.outputs, *aliases, *aliases.values()):
+            if isinstance(atom, Variable):
+                self.kept.update({atom, grouped.memory(atom) or atom})
+
+    def run(self) -> None:
+        """Merge what can be merged."""
+        steps = self.grouped.steps
+        if not any(_leading(step) for step in steps):
+            return
+        for step in steps:
+            self.read[step] = self._read(step)
+            for variable in self.read[step]:
+                self.readers[variable].append(step)
+        number = 0
+        while number < len(steps):
+            for shape in _leading(steps[number]):
+                members = self._members(number, shape)
+                if len({member.domain for member in members}) > 1:
+                    self._merge(number, members, shape)
+                    break
+            self.before.update(steps[number].outputs)
+            number += 1
+
+    def _read(self, step: Step) -> set[Variable]:
+        """The variables that a step reads from memory."""
+        reads = _Reads(self.grouped, ())
+        if isinstance(step, LoopKernel):
+            for variable in step.stores:
+                reads.follow(self.grouped.producers[variable], variable)
+            for equation in step.reductions:
+                reads.atom(equation.inputs[0])
+        else:
+            for atom in step.equation.inputs:
+                reads.atom(atom)
+        return reads.rows | reads.elsewhere
+
+    def _members(self, first: int, shape: Shape) -> list[LoopKernel]:
+        """The kernels that can become one in the place of the first."""
+        members: list[LoopKernel] = []
+        inside: set[Variable] = set()
+        work = 0
+        for step in self.grouped.steps[first : first + _AHEAD]:
+            if not isinstance(step, LoopKernel) or shape not in _leading(step):
+                continue
+            reads = _Reads(self.grouped, shape)
+            for variable in step.stores:
+                reads.follow(self.grouped.producers[variable], variable)
+            own = reads.work * math.prod(step.domain[len(shape) :])
+            unknown = [*reads.elsewhere, *reads.rows.difference(inside, step.stores)]
+            if work + own > _MOST_WORK or any(map(self._comes_later, unknown)):
+                continue
+            members.append(step)
+            inside.update(step.stores)
+            work += own
+        return members
+
+    def _comes_later(self, variable: Variable) -> bool:
+        return variable in self.made and variable not in self.before
+
+    def _merge(self, number: int, members: list[LoopKernel], shape: Shape) -> None:
+        steps = self.grouped.steps
+        stores = [v for member in members for v in member.stores]
+        needed = {
+            v
+            for v in stores
+            if v in self.kept or any(reader not in members for reader in self.readers[v])
+        }
+        self.grouped.stored.difference_update(v for v in stores if v not in needed)
+        merged = LoopKernel(shape, [v for v in stores if v in needed])
+        for member in members[1:]:
+            steps.remove(member)
+        steps[number] = merged
+        self.read[merged] = set().union(*(self.read[member] for member in members))
+        for variable in self.read[merged]:
+            others = [reader for reader in self.readers[variable] if reader not in members]
+            self.readers[variable] = [*others, merged]
 
 
 def _leading(step: Step) -> list[Shape]:
-    """Shapes of rows that a kernel may have."""
+    """Shapes of rows that a kernel may have, if they are short and there are enough of them."""
     if not isinstance(step, LoopKernel) or step.reductions or not step.stores:
         return []
-    domain = step.domain
-    return [domain[:n] for n in range(len(domain), 0, -1) if _is_long(domain, domain[:n])]
-
-
-def _is_long(domain: Shape, shape: Shape) -> bool:
-    """Whether a domain is one of short rows, and there are enough of them."""
-    rows = math.prod(shape)
-    short = domain[: len(shape)] == shape and math.prod(domain[len(shape) :]) in _LENGTHS
-    return short and rows >= _LEAST_ROWS and 1 not in shape
-
-
-_LENGTHS = range(1, LONGEST + 1)
-
-
-def _members(grouped: Grouped, first: int, shape: Shape) -> list[int]:
-    """The kernels that can become one in the place of the first."""
-    steps = grouped.steps
-    start = steps[first]
-    assert isinstance(start, LoopKernel)
-    members, inside = [first], set(start.outputs)
-    cost = _cost(_reads_of(grouped, start, shape), start)
-    later = {v for step in steps[first:] for v in step.outputs}
-    for number in range(first + 1, len(steps)):
-        step = steps[number]
-        if not isinstance(step, LoopKernel) or step.reductions or not step.stores:
-            continue
-        if not _is_long(step.domain, shape):
-            continue
-        reads = _reads_of(grouped, step, shape)
-        own = _cost(reads, step)
-        if cost + own > _MOST_COST or reads.elsewhere & later or (reads.rows & later) - inside:
-            continue
-        members.append(number)
-        inside.update(step.stores)
-        cost += own
-    return members
-
-
-def _reads_of(grouped: Grouped, step: LoopKernel, shape: Shape) -> _Reads:
-    reads = _Reads(grouped, shape)
-    for variable in step.stores:
-        reads.follow(grouped.producers[variable], variable)
-    return reads
-
-
-def _cost(reads: _Reads, step: LoopKernel) -> int:
-    """Vector operations for a vector of rows, about."""
-    return reads.work * math.prod(step.domain[len(reads.shape) :])
-
-
-def _merge(grouped: Grouped, members: list[int], shape: Shape) -> None:
-    steps = grouped.steps
-    kernels = [step for m in members if isinstance(step := steps[m], LoopKernel)]
-    others = [step for number, step in enumerate(steps) if number not in members]
-    needed = _needed(grouped, others)
-    stores = [v for kernel in kernels for v in kernel.stores]
-    for variable in stores:
-        if variable not in needed:
-            grouped.stored.discard(variable)
-    merged = LoopKernel(shape, [v for v in stores if v in needed])
-    steps[members[0]] = merged
-    for number in reversed(members[1:]):
-        del steps[number]
-
-
-def _needed(grouped: Grouped, steps: list[Step]) -> set[Variable]:
-    """The variables that must be in memory for these steps, for results and for other names."""
-    atoms: list[Any] = [*grouped.program.outputs, *grouped.aliases, *grouped.aliases.values()]
-    needed: set[Variable] = set()
-    for step in steps:
-        if isinstance(step, OpaqueStep):
-            atoms += step.equation.inputs
-            continue
-        reads = _reads_of(grouped, step, ())
-        for equation in step.reductions:
-            reads.atom(equation.inputs[0], False)
-        needed |= reads.elsewhere | reads.rows
-    for atom in atoms:
-        if isinstance(atom, Variable):
-            root = grouped.memory(atom)
-            needed |= {atom} if root is None else {atom, root}
-    return needed
+    shapes = (step.domain[:n] for n in range(len(step.domain), 0, -1))
+    return [
+        shape
+        for shape in shapes
+        if math.prod(step.domain[len(shape) :]) in _LENGTHS
+        and math.prod(shape) >= _LEAST_ROWS
+        and 1 not in shape
+    ]
 
 
 class _Reads:
@@ -164,7 +183,7 @@ class _Reads:
         for atom in equation.inputs:
             self.atom(atom, keeps and self._has_rows(atom))
 
-    def atom(self, atom: Atom, own: bool) -> None:
+    def atom(self, atom: Atom, own: bool = False) -> None:
         """Note what is read for an operand."""
         if not isinstance(atom, Variable) or (atom, own) in self._seen:
             return
