@@ -15,14 +15,14 @@ from wengert.engines.native.machine import Target, function_address, load, optim
 #: Runs a callback just after a signal has come.
 SIGNALLED = """
 declare i32 @raise(i32)
-declare i64 @dispatch(i64, ptr)
-define i64 @call(i64 %number, ptr %pointers) {
+declare i64 @dispatch(i64, i64)
+define i64 @call(i64 %number, i64 %pointers) {
   %sent = call i32 @raise(i32 SIGNAL)
-  %status = call i64 @dispatch(i64 %number, ptr %pointers)
+  %status = call i64 @dispatch(i64 %number, i64 %pointers)
   ret i64 %status
 }
 """.replace("SIGNAL", str(int(signal.SIGALRM)))
-SIGNATURE = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+SIGNATURE = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class Computed(extend.Elementwise):
@@ -80,21 +80,21 @@ def test_errors_say_in_which_operation(program, computed):
 
 
 def test_an_interrupt_before_the_first_line_is_raised():
-    symbols = {"dispatch": callbacks.address("dispatch")}
+    symbols = {"dispatch": callbacks._entry()}
     symbols["raise"] = function_address(ctypes.CDLL(None)["raise"])
     code = load(optimise_and_emit(SIGNALLED, Target.host()), symbols, ["call"])
     call = code.function("call", SIGNATURE)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            call(-1, None)  # there is no such callback: nothing of it may be looked at
+            call(-1, 0)  # there is no such callback: nothing of it may be looked at
     finally:
         signal.signal(signal.SIGALRM, before)
 
 
 def test_a_callback_that_is_not_known_is_an_error():
     with pytest.raises(KeyError):
-        SIGNATURE(callbacks.address("dispatch"))(-1, None)
+        SIGNATURE(callbacks._entry())(-1, 0)
 
 
 def test_callbacks_may_compute_themselves(program, computed):

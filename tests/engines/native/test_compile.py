@@ -8,6 +8,7 @@ import pytest
 import wengert as wg
 import wengert.numpy as wnp
 from wengert.engines.native import compile as native
+from wengert.engines.native import tiers
 from wengert.engines.native.checked import compile_checked
 from wengert.engines.native.kernels import group
 from wengert.engines.native.machine import Target
@@ -45,6 +46,23 @@ def test_better_code_that_wants_something_else_is_not_used(monkeypatch, change):
     compiled.improve()
     assert compiled.entry != quick
     np.testing.assert_array_equal(compiled([x])[0], np.cumsum(x) * 2)
+
+
+def test_an_interrupt_while_better_code_is_asked_for_is_raised(monkeypatch):
+    class Interrupted(dict):
+        def pop(self, *_):
+            raise KeyboardInterrupt
+
+    program = wg.make_program(lambda x: wnp.sin(x) * 2)(np.ones(5))
+    compiled = native.CompiledProgram(program, native.make_object(program, TARGET, quick=True))
+    monkeypatch.setattr(tiers, "_watched", Interrupted())
+    x = np.arange(5.0)
+    for interrupted in (False, True, False):
+        if interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                compiled([x])
+        else:
+            np.testing.assert_allclose(compiled([x])[0], np.sin(x) * 2, rtol=1e-15)
 
 
 # -- operations that a program has often -----------------------------------------------------

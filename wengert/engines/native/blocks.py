@@ -200,6 +200,7 @@ class BlockWriter:
         )
         self.outputs = list(outputs)
         self.expansions = expanded(block)
+        self._replaceable: dict[Step, set[Variable]] = {}
         self.copied: list[tuple[Atom, Any]] = []
         #: Variables that take the place of one that their step reads.
         self.in_place = set(in_place)
@@ -260,7 +261,9 @@ class BlockWriter:
         self, step: Step, at: int, size: int, last: dict[Variable, int], taken: Any
     ) -> Variable | None:
         """A variable in the arena whose place a result may take: its last reader is here."""
-        candidates = replaceable(self.block, step)
+        candidates = self._replaceable.get(step)
+        if candidates is None:
+            candidates = self._replaceable[step] = replaceable(self.block, step)
         for variable, (_, room) in taken.items():  # whose order is that of the program
             if variable in candidates and last[variable] == at and room == size:
                 return variable
@@ -398,6 +401,7 @@ class BlockWriter:
             builder.store(pointer, code.offset(table, 8 * i))
         number = callbacks.register(equation)
         self.context.callbacks.append(number)
-        status = code.call("callback.dispatch", code.i64, [code.int64(number), table])
+        given = [code.int64(number), builder.ptrtoint(table, code.i64)]
+        status = code.call("callback.dispatch", code.i64, given)
         failed = builder.icmp_signed("!=", status, code.int64(0))
         self.context.leave_if(code, failed, RAISED)

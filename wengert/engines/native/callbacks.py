@@ -1,9 +1,8 @@
 """Calls from machine code back into the eager engine, for what has no machine code.
 
 A program's callbacks are numbered; the code passes the number and an array of pointers, first
-those of the operands, then those of the results. `dispatch` takes the interpreter lock and
-calls Python as C does: whatever is raised there, at whatever point, is the exception of the
-thread from then on. The program ends with `RAISED`, and its caller returns to Python.
+those of the operands, then those of the results. What they raise is the exception of the
+thread from then on: the program ends with `RAISED`, and its caller returns to Python.
 """
 
 from __future__ import annotations
@@ -18,14 +17,10 @@ import numpy as np
 from wengert import errors
 from wengert.core.array import ArrayType
 from wengert.core.interpreter import quiet
-from wengert.core.lazy import lazy_module
 from wengert.core.primitive import typed_literals
 from wengert.core.program import Equation, Literal
-from wengert.engines.native import machine
-from wengert.engines.native.runtime.routine import Routine, build, once, shared
+from wengert.engines.native.runtime.python_calls import entry
 from wengert.engines.native.symbols import provide
-
-ir = lazy_module("llvmlite.ir")
 
 _numbers = itertools.count()
 _registered: dict[int, Equation] = {}
@@ -87,40 +82,5 @@ def _dispatch(number: int, pointers: int) -> None:
         raise told from error
 
 
-_PYTHON = ("PyGILState_Ensure", "PyGILState_Release", "PyObject_CallFunction", "Py_DecRef")
-
-
-def _write(module: Any) -> None:
-    target = shared(module, "target", ir.PointerType(), 8)
-    word, pointer = ir.IntType(64), ir.PointerType()
-    r = Routine(module, "set_target", ir.VoidType(), [pointer])
-    r.store(r.args[0], target)
-    r.give()
-    r = Routine(module, "dispatch", word, [word, pointer])
-    lock = r.call("PyGILState_Ensure", ir.IntType(32))
-    two_integers = r.variable(r.number(int.from_bytes(b"LL", "little")))
-    given = r.load(target, type=pointer), two_integers, *r.args
-    out = r.call("PyObject_CallFunction", pointer, *given, variadic=2)
-    with r.builder.if_then(r.is_not_null(out)):
-        r.call("Py_DecRef", ir.VoidType(), out)
-    r.call("PyGILState_Release", ir.VoidType(), lock)
-    r.give(r.builder.zext(r.is_null(out), word))
-
-
-@once
-def _code() -> machine.LoadedCode:
-    symbols = {
-        name: machine.function_address(getattr(ctypes.pythonapi, name)) for name in _PYTHON
-    }
-    code = build("callbacks", _write, symbols, ["dispatch", "set_target"])
-    set_target = code.function("set_target", ctypes.PYFUNCTYPE(None, ctypes.c_void_p))
-    set_target(id(_dispatch))
-    return code
-
-
-def address(name: str) -> int:
-    """Where machine code finds `dispatch` (`i64(i64 number, ptr pointers)`, 1 if it raised)."""
-    return _code().address(name)
-
-
-provide("callback", address)
+_entry = entry(_dispatch)
+provide("callback", lambda name: _entry())

@@ -11,7 +11,6 @@ What takes long to run, such as loops over many iterations, is compiled well at 
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import weakref
 from contextlib import suppress
@@ -19,6 +18,8 @@ from typing import Any, Protocol
 
 from wengert.core.lazy import lazy_module
 from wengert.engines.native.code import Code
+from wengert.engines.native.context import RAISED
+from wengert.engines.native.runtime.python_calls import entry
 from wengert.engines.native.symbols import provide
 
 ir = lazy_module("llvmlite.ir")
@@ -35,7 +36,10 @@ class Improvable(Protocol):
 
 
 def count_calls(code: Code) -> None:
-    """Append, at an entry point's beginning, what asks for better code at the second call."""
+    """Append, at an entry point's beginning, what asks for better code at the second call.
+
+    A signal's handler may raise something while Python is asked; the program ends then.
+    """
     builder = code.builder
     counter = ir.GlobalVariable(code.module, code.i64, COUNTER)
     counter.initializer = code.int64(0)
@@ -44,7 +48,10 @@ def count_calls(code: Code) -> None:
     builder.store(builder.add(calls, code.int64(1)), counter)
     again = builder.icmp_signed("==", calls, code.int64(1))
     with builder.if_then(again, likely=False):
-        code.call("tiers.ask", ir.VoidType(), [builder.ptrtoint(counter, code.i64)])
+        given = [builder.ptrtoint(counter, code.i64), code.int64(0)]
+        status = code.call("tiers.ask", code.i64, given)
+        raised = builder.icmp_signed("!=", status, code.int64(0))
+        code.context.leave_if(code, raised, RAISED)
 
 
 _watched: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -56,7 +63,7 @@ def watch(counter: int, program: Improvable) -> None:
     _watched[counter] = program
 
 
-def _ask(counter: int) -> None:
+def _ask(counter: int, _: int) -> None:
     program = _watched.pop(counter, None)
     if program is None:
         return
@@ -80,6 +87,5 @@ def wait() -> None:
         maker.join()
 
 
-_signature = ctypes.CFUNCTYPE(None, ctypes.c_int64)
-_entry = _signature(_ask)
-provide("tiers", lambda name: int(ctypes.cast(_entry, ctypes.c_void_p).value or 0))
+_entry = entry(_ask)
+provide("tiers", lambda name: _entry())
