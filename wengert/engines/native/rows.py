@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from wengert.core.array import Shape
@@ -74,7 +74,8 @@ class _Merging:
     def run(self) -> None:
         """Merge what can be merged."""
         steps = self.grouped.steps
-        if not any(_leading(step) for step in steps):
+        shapes = _shared(steps)
+        if not shapes:
             return
         for step in steps:
             self.read[step] = self._read(step)
@@ -82,7 +83,7 @@ class _Merging:
                 self.readers[variable].append(step)
         number = 0
         while number < len(steps):
-            for shape in _leading(steps[number]):
+            for shape in filter(shapes.__contains__, _leading(steps[number])):
                 members = self._members(number, shape)
                 if len({member.domain for member in members}) > 1:
                     self._merge(number, members, shape)
@@ -143,6 +144,16 @@ class _Merging:
         for variable in self.read[merged]:
             others = [reader for reader in self.readers[variable] if reader not in members]
             self.readers[variable] = [*others, merged]
+
+
+def _shared(steps: Sequence[Step]) -> set[Shape]:
+    """The shapes of rows that kernels over different domains may have."""
+    domains: dict[Shape, set[Shape]] = defaultdict(set)
+    for step in steps:
+        if isinstance(step, LoopKernel):
+            for shape in _leading(step):
+                domains[shape].add(step.domain)
+    return {shape for shape, found in domains.items() if len(found) > 1}
 
 
 def _leading(step: Step) -> list[Shape]:
