@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 from collections import namedtuple
 
 import numpy as np
@@ -377,6 +379,26 @@ class TestBodies:
         assert scope["run"]() == 3
         scope["g"] = lambda x: x + 10
         assert scope["run"]() == 11
+
+    def test_what_is_read_in_hidden_ways_is_seen(self):
+        def held(i, x):
+            return x * held.factor
+
+        def imported(i, x):
+            import held_factor
+
+            return x * held_factor.factor
+
+        def by_name(i, x):
+            return x * eval("factor", {"factor": held.factor})
+
+        module = types.ModuleType("held_factor")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "held_factor", module)
+            for value in (2.0, 3.0):
+                held.factor = module.factor = value
+                for body in (held, imported, by_name):
+                    assert lax.fori_loop(0, 2, body, 1.0) == value**2
 
     def test_values_that_python_looks_at(self):
         """In a derivative a closed-over number can be asked for; the program depends on it."""

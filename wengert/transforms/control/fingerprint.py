@@ -2,10 +2,11 @@
 
 A loop that is called eagerly gets its body as a new function object each time, usually a
 lambda. Two functions with the same code, and the same values in all places from which the code
-can read, have the same program. A `Fingerprint` looks at these places: cells, defaults, global
-variables, and what they hold. It goes by identity for what cannot change, by value for small
-things, and looks into containers and other functions. Anything else (large NumPy arrays,
-objects, modules of the user) has no fingerprint; such functions are traced anew.
+can read, have the same program. A `Fingerprint` looks at these places: cells, defaults,
+attributes of functions, global variables, and what they hold. It goes by identity for what
+cannot change, by value for small things, and looks into containers and other functions.
+Anything else (large NumPy arrays, objects, modules of the user) has no fingerprint; such
+functions are traced anew.
 
 Traced values are placeholders: they become operands of the program, whichever they are.
 """
@@ -13,6 +14,7 @@ Traced values are placeholders: they become operands of the program, whichever t
 from __future__ import annotations
 
 import functools
+import opcode
 import types
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +40,8 @@ _FIXED_MODULES = frozenset(
         "ml_dtypes",
     }
 )
+#: Built-in functions that read what is not to be seen in the code.
+_READERS = frozenset({"eval", "exec", "globals", "locals", "vars", "open", "input"})
 #: Immutable values that are compared by type and value.
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None)),
@@ -162,7 +166,10 @@ class Fingerprint:
         read = tuple((name, self._of(scope[name])) for name in names if name in scope)
         if "random" in names and any(scope.get(name) is np for name in names):
             raise Unknown
-        return _Same(fun.__code__), cells, given, read
+        if not ours and _reads_anything(fun.__code__):
+            raise Unknown
+        kept = () if ours or not fun.__dict__ else self._of(fun.__dict__)
+        return _Same(fun.__code__), cells, given, read, kept
 
     def _cell(self, cell: types.CellType) -> Any:
         try:
@@ -177,6 +184,14 @@ def fingerprint(fun: Callable[..., Any]) -> Fingerprint | None:
         return Fingerprint(fun)
     except Unknown:
         return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _reads_anything(code: types.CodeType) -> bool:
+    """Whether code, or code inside it, imports or uses what reads anything at all."""
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    imports = opcode.opmap["IMPORT_NAME"] in code.co_code[::2]
+    return imports or not _READERS.isdisjoint(code.co_names) or any(map(_reads_anything, inner))
 
 
 @functools.lru_cache(maxsize=1024)
