@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench parity accuracy lint docs clean
+.PHONY: demo test bench parity accuracy fuzz lint docs clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ parity: $(VENV)/.peers
 
 accuracy: $(STAMP)
 	$(BIN)/python -m benchmarks.accuracy
+
+fuzz: $(STAMP)
+	$(BIN)/python -m wengert.testing.fuzzing --programs 100000 --seed 0
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_tables.py

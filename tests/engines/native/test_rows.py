@@ -161,3 +161,60 @@ def test_derivatives_of_batches():
         batched = wengert.vmap(transformed)
         native = wengert.jit(batched)(starts)
         np.testing.assert_allclose(native, batched(starts), 2e-5, 2e-5)
+
+
+# -- random programs ---------------------------------------------------------------------------
+
+
+def random_rows(seed):
+    """A program of exact operations on rows, some of which look at other rows."""
+    rng = np.random.default_rng(seed)
+    rows = int(rng.choice([16, 19, 64, 130]))
+
+    def draw(y):
+        known = [y, y[:, 0], wnp.roll(y, 1, axis=1) * 2]
+        for _ in range(int(rng.integers(6, 16))):
+            known.append(operation(rng, known, rows))
+        chosen = rng.choice(len(known), int(rng.integers(1, 4)), replace=False)
+        return tuple(known[i] * 1 for i in sorted(chosen))
+
+    return draw, rng.normal(size=(rows, int(rng.integers(2, 5)))).astype(np.float32)
+
+
+def operation(rng, known, rows):
+    x = known[int(rng.integers(len(known)))]
+    y = known[int(rng.integers(len(known)))]
+    kind = rng.choice(
+        ["stack", "column", "pair", "pair", "pad", "reverse", "sum", "other rows"]
+    )
+    if kind == "stack" or x.ndim == 1:
+        columns = [k if k.ndim == 1 else k[:, int(rng.integers(k.shape[1]))] for k in (x, y)]
+        return wnp.stack([*columns, columns[0] * columns[1]][: int(rng.integers(2, 4))], 1)
+    if kind == "column":
+        return x[:, int(rng.integers(x.shape[1]))] + 0.5
+    if kind == "pad":
+        return wnp.pad(x[:, 1:], ((0, 0), (int(rng.integers(2)), 0)), constant_values=0.25)
+    if kind == "reverse":
+        return x[:, ::-1] * 0.5
+    if kind == "sum":
+        return wnp.sum(x, axis=1, keepdims=True) * x
+    if kind == "other rows":
+        return x[::-1] - wnp.concatenate([x[3:], x[:3]])
+    y = y[:, None] if y.ndim == 1 else y[:, : x.shape[1]]
+    x = x if y.shape[1] in (1, x.shape[1]) else x[:, : y.shape[1]]
+    return (x * y, x + y, wnp.maximum(x, y), wnp.where(x > y, x, -y))[int(rng.integers(4))]
+
+
+@pytest.mark.parametrize("start", range(0, 160, 20))
+def test_random_rows(start):
+    merged = 0
+    for seed in range(start, start + 20):
+        function, y = random_rows(seed)
+        program, values = program_of(function, y)
+        expected = run_program(program, values)
+        got = compile_program(program)(values)
+        for g, e in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(g, e, f"seed {seed}\n{program}")
+        kernels = [s for s in group(program).steps if isinstance(s, LoopKernel)]
+        merged += any(len(v.type.shape) > len(k.domain) for k in kernels for v in k.stores)
+    assert merged >= 5
