@@ -41,7 +41,7 @@ _SIDE = 8
 #: What the routines hand each other; strides are in bytes.
 _FIELDS = (
     "a b c m n k a_row a_column b_row b_column c_row packed panels panel step add "
-    "rows group across"
+    "first rows group across"
 ).split()
 ARGUMENTS = "a b c packed m n k a_row a_column b_row b_column c_row adds".split()
 
@@ -151,7 +151,7 @@ class Writer:
         left = builder.mul(j, code.int64(width))
         columns = _least(code, builder.sub(n, left), code.int64(width))
         source = code.offset(get("b"), builder.mul(left, b_column))
-        target = code.offset(get("packed"), builder.mul(left, builder.mul(k, code.int64(size))))
+        target = self._packed_panel(code, get, j)
 
         def from_rows() -> None:
             with code.loop(k) as p:
@@ -239,9 +239,8 @@ class Writer:
             left = builder.mul(j, code.int64(width))
             columns = _least(code, builder.sub(get("n"), left), code.int64(width))
             partial = builder.icmp_signed("<", columns, code.int64(width))
-            edge = code.offset(get("packed"), self._edge(code, get, left))
             panel = code.offset(get("b"), builder.mul(j, get("panel")))
-            panel = builder.select(partial, edge, panel)
+            panel = builder.select(partial, self._packed_panel(code, get, j), panel)
             step = builder.select(partial, code.int64(width * self.size), get("step"))
             out = code.offset(get("c"), left, self.size)
             with code.loop(last, first, TALL) as i:
@@ -284,12 +283,11 @@ class Writer:
         adjacent = code.builder.icmp_signed("==", down, element)
         return code.builder.and_(adjacent, code.builder.icmp_signed("!=", along, element))
 
-    def _edge(self, code: Code, get: Callable[[str], Any], left: Any) -> Any:
-        """Where the panel that is not full is packed: behind the others, or alone."""
+    def _packed_panel(self, code: Code, get: Callable[[str], Any], j: Any) -> Any:
+        """Where a panel is packed."""
         builder = code.builder
-        together = builder.icmp_signed("==", get("b"), get("packed"))
-        behind = builder.mul(left, builder.mul(get("k"), code.int64(self.size)))
-        return builder.select(together, behind, code.int64(0))
+        size = builder.mul(get("k"), code.int64(self.layout.columns * self.size))
+        return code.offset(get("packed"), builder.mul(builder.sub(j, get("first")), size))
 
     def _place(
         self,
@@ -420,15 +418,14 @@ class Writer:
 
         def as_it_lies() -> None:
             full = builder.sdiv(given["n"], code.int64(layout.columns))
-            before = builder.mul(builder.mul(full, get("k")), code.int64(layout.columns * size))
-            put("packed", code.offset(given["packed"], builder.sub(code.int64(0), before)))
+            put("first", full)
             with code.loop(panels, full) as j:
                 builder.call(self.pack, [task, j])
-            put("packed", given["packed"])
             put("panel", code.int64(layout.columns * size))
             put("step", given["b_row"])
 
         def together() -> None:
+            put("first", code.int64(0))
             self._run(code, self.pack, task, panels, threads)
             put("b", given["packed"])
             put("panel", builder.mul(get("k"), code.int64(layout.columns * size)))
