@@ -363,7 +363,7 @@ class CarryTypeError(WengertError, TypeError):
         )
         path, before, after = changes[0]
         if before.shape != after.shape:
-            fix = "Give it its final shape from the start, or take it along as a result."
+            fix = f"Give init{path} its final shape (zeros, broadcast_to), or make it a result."
         else:
             fix = (
                 f"Start with {after.dtype.name} (init{path}.astype('{after.dtype.name}')), or "

@@ -184,7 +184,7 @@ class TestLoops:
             lax.cond(True, lambda: {"a": 1.0}, lambda: {"b": 1.0})
 
     def test_messages_about_what_is_no_array(self):
-        with pytest.raises(TypeError, match=r"carry of scan has 'x' of type str at \['n'\]"):
+        with pytest.raises(TypeError, match=r"carry of scan at \['n'\]: .* 'x' of type str"):
             lax.scan(lambda c, x: (c, x), {"n": "x", "v": 1.0}, X)
         for loop in (
             lambda value: lax.while_loop(lambda c: True, lambda c: c, value),
@@ -194,6 +194,12 @@ class TestLoops:
         ):
             with pytest.raises(TypeError, match=r"register_dataclass\(Unknown\)"):
                 loop(Unknown(1.0))
+        with pytest.raises(TypeError, match="dtype object has no arithmetic"):
+            lax.scan(lambda c, x: (c, x), np.array([None]), X)
+        with pytest.raises(TypeError, match=r"register_dataclass\(Unknown\)"):
+            wg.jit(lambda p: p)(Unknown(1.0))
+        with pytest.raises(TypeError, match="static argument of jit"):
+            wg.jit(lambda x, name: x)(1.0, "relu")
 
     def test_a_random_key_in_the_carry_is_named_as_users_name_it(self):
         with pytest.raises(errors.CarryTypeError, match=r"carry\['k'\]: u32\[2\] before"):

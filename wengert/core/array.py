@@ -9,6 +9,7 @@ and are installed on `ArrayLike` by `wengert.numpy.methods`; tracers share them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -375,12 +376,21 @@ def as_array(value: Any) -> Any:
         return as_array(np.asarray(value))
     if isinstance(value, float | int | complex):  # subclasses: enums, numpy-like scalars
         return as_array(np.asarray(value).item())
-    hint = ""
-    if isinstance(value, list | tuple):
-        hint = " Convert it first: wengert.numpy.array(value)."
     raise TypeError(
-        f"expected an array or a number, got {value!r} of type {kind.__name__}.{hint}"
+        f"expected an array or a number, got {value!r} of type {kind.__name__}.{_hint(value)}"
     )
+
+
+def _hint(value: Any) -> str:
+    """What to do with a value that is no array."""
+    if isinstance(value, list | tuple):
+        return " Convert it first: wengert.numpy.array(value)."
+    if isinstance(value, str) or callable(value):
+        return " Close over what is no number, or make it a static argument of jit."
+    if dataclasses.is_dataclass(value):
+        name = type(value).__name__
+        return f" Make its class a container: wengert.tree_util.register_dataclass({name})."
+    return ""
 
 
 def is_operand(value: Any) -> bool:

@@ -8,7 +8,6 @@ The results of branches must have the same structure and types.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,20 +33,13 @@ def operands(what: str, value: Any) -> list[Value]:
     leaves = tree.leaves(value)
     try:
         return [as_array(leaf) for leaf in leaves]
-    except TypeError:
+    except TypeError as error:
         pairs = zip(tree.leaf_paths(value), leaves, strict=True)
-        path, leaf = next((p for p in pairs if not is_operand(p[1])), (None, None))
+        path = next((path for path, leaf in pairs if not is_operand(leaf)), None)
         if path is None:
-            raise
-    name = type(leaf).__name__
-    place = f" at {path}" if path else ""
-    hint = "Close over what is neither; it does not change."
-    if dataclasses.is_dataclass(leaf):
-        hint = f"Make the class a container: wengert.tree_util.register_dataclass({name})."
-    raise TypeError(
-        f"{what} has {leaf!r} of type {name}{place}; loops and branches of lax take and give "
-        f"arrays and numbers, in containers. {hint}\n  at {location()}"
-    )
+            raise  # an array, of a dtype that is not known here
+        place = f" at {path}" if path else ""
+        raise TypeError(f"{what}{place}: {error}\n  at {location()}") from None
 
 
 class Body(NamedTuple):
