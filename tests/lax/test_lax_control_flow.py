@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import types
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -331,6 +332,17 @@ class TestBodies:
         assert _known().keys() == before.keys()
         assert run(3.0) != first
         assert len(_known().keys() - before.keys()) == 1
+
+    def test_what_is_known_has_a_bound_that_threads_share(self):
+        def run(start):
+            for i in range(200):
+                held = float((start + i) % 331)
+                assert lax.fori_loop(0, 2, lambda i, c: c + held, 0.0) == 2 * held
+            return True
+
+        with ThreadPoolExecutor(3) as workers:
+            assert all(workers.map(run, (0, 50, 100)))
+        assert len(_known()) <= 256
 
     @pytest.mark.parametrize(
         "make",

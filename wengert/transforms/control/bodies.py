@@ -87,8 +87,9 @@ def traced(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[Array
         return _trace(fun, in_tree, types)
     around = state.interpreter.axis_environment()
     key = (found.key, in_tree, tuple(types), around, config.debug_key_reuse.value)
-    if key in _KNOWN:
-        body, places = _KNOWN[key]
+    known = _KNOWN.get(key)  # in one step: another thread may drop it
+    if known is not None:
+        body, places = known
         captured = [
             value if place is None else found.tracers[place]
             for value, place in zip(body.captured, places, strict=True)
@@ -106,7 +107,8 @@ def traced(fun: Callable[..., Any], in_tree: tree.TreeDef, types: Sequence[Array
         kept = [v if p is None else None for v, p in zip(body.captured, places, strict=True)]
         _KNOWN[key] = body._replace(captured=tuple(kept)), places
         if len(_KNOWN) > _MOST:
-            _KNOWN.pop(next(iter(_KNOWN)), None)
+            for oldest in [*_KNOWN][:-_MOST]:
+                _KNOWN.pop(oldest, None)
     return body
 
 
