@@ -104,7 +104,10 @@ class Log1p(Numeric):
 
 def _logistic(x: Any) -> Any:
     if x.dtype.kind != "c":
-        return 1 / (1 + np.exp(-x))
+        far = x < (-88.7 if x.dtype.itemsize == 4 else -709.7)
+        out = 1 / (1 + np.exp(-x))
+        # exp(-x) overflows there, but exp(x) is a denormal number
+        return scalar(np.where(far, np.exp(x), out)) if far.any() else out
     # exp(z) of the sign that cannot overflow; its phase would turn infinity into NaN
     right = x.real >= 0
     small = np.exp(np.where(right, -x, x))

@@ -134,7 +134,7 @@ class Noise(Primitive):
         if product:
             overflows = self.rng.random() < 0.5
             factors = _beyond(wide, product, x.dtype, overflows)
-            kept = np.where(chosen | ~overflows, kept * factors, kept)
+            kept = np.where(chosen | (not overflows), kept * factors, kept)
         over = np.abs(wide) > limit
         kept = np.where(over & chosen, wide * np.inf, kept)
         gone = self.rng.random(wide.shape) < self.rng.choice((0.1, 0.5, 1.0))
