@@ -95,8 +95,13 @@ def tan(v: Vectors, x: Any) -> Any:
 def _tangent_single(v: Vectors, r: Any, rest: Any, odd: Any) -> Any:
     """tan(r + rest), or where odd -1 over that, on [-pi/4, pi/4]: by a polynomial."""
     z, one = v.mul(r, r), v.constant(1.0, r)
-    y = v.add(r, v.fma(v.mul(z, r), polynomial(v, z, table(v, r, "tan_single")), rest))
-    return v.div(v.select(odd, v.neg(one), y), v.select(odd, y, one))
+    more = v.fma(v.mul(z, r), polynomial(v, z, table(v, r, "tan_single")), rest)
+    y, lost = fast_two_sum(v, r, more)
+    quotient = v.div(v.neg(one), y)
+    lacking = v.fma(quotient, lost, v.fma(quotient, y, one))
+    infinite = v.compare("eq", y, v.constant(0.0, r))
+    inverse = v.select(infinite, quotient, v.fma(quotient, lacking, quotient))
+    return v.select(odd, inverse, y)
 
 
 def _tangent_double(v: Vectors, r: Any, rest: Any, odd: Any) -> Any:
