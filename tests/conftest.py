@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
 
 # Threads of the BLAS only wait for each other on matrices this small. It reads this once.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -14,6 +15,10 @@ import pytest
 
 import wengert
 from wengert.core import primitive as registry
+
+# Shells start jobs in the background with this signal ignored; tests of interrupts send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _load_all() -> None:
