@@ -25,8 +25,9 @@ from wengert.engines.native.runtime.callable import wait_for_machine_code
 
 #: Whose first calls are compared.
 COMPILERS = ("wengert", "jax")
-#: Seconds that OpenBLAS's idle threads spin, at most, before they sleep.
-REST = 0.03
+#: Seconds before a turn: idle threads of OpenBLAS spin for 2**26 ticks, some 30 ms, and for
+#: longer where they get no processor.
+REST = 0.1
 #: Names our cache's directory; empty: no cache.
 CACHE = "WENGERT_CACHE_DIR"
 
